@@ -1,0 +1,45 @@
+# The front door. `make help` lists everything; each target does its own set-up.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+VENV := .venv
+PY := $(VENV)/bin/python
+MEMBERS := contracts services/chassis services/scheduler services/sender services/reply-detector services/api deploy/stack
+
+# uv from PATH, or one of our own from PyPI.
+UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
+
+.PHONY: help demo test check fmt lock schemas up down
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F':.*?## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+.uv/bin/uv:
+	@python3 -m venv .uv && .uv/bin/pip install --quiet uv
+
+$(VENV)/.ready: requirements.lock $(MEMBERS:%=%/pyproject.toml) $(filter .uv/bin/uv,$(UV))
+	@echo "setting up $(VENV) ..."
+	@test -x $(PY) || $(UV) venv --quiet $(VENV) --python '>=3.11'
+	@$(UV) pip sync --quiet --python $(PY) --require-hashes requirements.lock
+	@$(UV) pip install --quiet --python $(PY) --no-deps --no-build-isolation $(MEMBERS:%=-e %)
+	@touch $@
+
+check: $(VENV)/.ready  ## format, lint, types, import rules, generated files up to date
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+	$(PY) -m segue_contracts.schemas --check
+
+fmt: $(VENV)/.ready  ## format and mend what can be mended
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/ruff check --fix .
+
+test: $(VENV)/.ready  ## all fast tests, on a real Kafka and a real MongoDB
+	$(PY) -m pytest $(ARGS)
+
+lock: $(filter .uv/bin/uv,$(UV))  ## pin every dependency anew (versions and hashes, no addresses)
+	$(UV) lock --upgrade
+	$(UV) export --quiet --all-packages --all-groups --no-emit-workspace --no-header -o requirements.lock
+
+schemas: $(VENV)/.ready  ## write the generated schemas
+	$(PY) -m segue_contracts.schemas

@@ -1,0 +1,1 @@
+"""The public contract of Segue: what other teams build against."""

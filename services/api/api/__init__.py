@@ -1,0 +1,1 @@
+"""Owns sequences, mailboxes and users; the only way in for people."""

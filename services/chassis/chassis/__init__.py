@@ -1,0 +1,1 @@
+"""What every Segue service stands on."""

@@ -1,0 +1,1 @@
+"""Owns people, enrollments and time."""

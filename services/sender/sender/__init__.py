@@ -1,0 +1,1 @@
+"""Owns deliveries, tasks and the channels."""
