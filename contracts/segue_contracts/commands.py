@@ -1,0 +1,236 @@
+"""What others ask of Segue: enrollment commands (to the scheduler) and delivery commands (to the sender)."""
+
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Literal
+from uuid import UUID
+
+from pydantic import Field, model_validator
+
+from segue_contracts.ids import enrollment_id, split_dispatch_id
+from segue_contracts.message import LongText, Message, Scope, ShortText, UtcDatetime
+from segue_contracts.prospect import Prospect
+from segue_contracts.topics import DELIVERY_COMMANDS, ENROLLMENT_COMMANDS, Topic
+
+
+class HoldScope(StrEnum):
+    """What a hold pauses; the key is that thing's id."""
+
+    ENROLLMENT = "enrollment"
+    PERSON = "person"
+    COMPANY = "company"
+    SEQUENCE = "sequence"
+    MAILBOX = "mailbox"
+    WORKSPACE = "workspace"
+
+
+class EnrollmentCommand(Message):
+    """A wish, and who has it. `event_id` is the command id: the same id again is the same command."""
+
+    TOPIC: ClassVar[Topic] = ENROLLMENT_COMMANDS
+    FAMILY: ClassVar[str] = "enrollment"
+
+    issued_by: ShortText = ""
+
+
+class Enroll(EnrollmentCommand):
+    """Send this person through this sequence; `start_at` defaults to when it is received."""
+
+    event_type: Literal["enroll"] = "enroll"
+    sequence_id: UUID
+    sequence_version: int | None = Field(default=None, ge=1)
+    prospect: Prospect
+    start_at: UtcDatetime | None = None
+    generation: int = Field(default=1, ge=1, le=1000)
+    is_test: bool = False
+
+    @property
+    def enrollment_id(self) -> UUID:
+        """Computed from workspace, sequence, external id and generation: the producer can do the same."""
+        return enrollment_id(self.workspace_id, self.sequence_id, self.prospect.external_id, self.generation)
+
+
+class Hold(EnrollmentCommand):
+    """Pause everything under `scope`, until an instant or until lifted."""
+
+    event_type: Literal["hold"] = "hold"
+    scope: HoldScope
+    scope_id: UUID
+    until: UtcDatetime | None = None
+    reason: ShortText = ""
+
+    def key(self) -> str:
+        return str(self.scope_id)
+
+
+class Lift(EnrollmentCommand):
+    """End a hold."""
+
+    event_type: Literal["lift"] = "lift"
+    scope: HoldScope
+    scope_id: UUID
+
+    def key(self) -> str:
+        return str(self.scope_id)
+
+
+class Stop(EnrollmentCommand):
+    """End an enrollment, or everything of a person or a company, before its last stage."""
+
+    event_type: Literal["stop"] = "stop"
+    scope: Scope = Scope.ENROLLMENT
+    enrollment_id: UUID | None = None
+    person_id: UUID | None = None
+    company_key: ShortText | None = None
+    reason_code: ShortText = ""
+
+    @model_validator(mode="after")
+    def _names_its_target(self) -> "Stop":
+        check_target(self.scope, self.enrollment_id, self.person_id, self.company_key)
+        return self
+
+    def key(self) -> str:
+        return str(self.enrollment_id or self.person_id or self.company_key)
+
+
+class MarkReplied(EnrollmentCommand):
+    """The person answered on a way that Segue does not see."""
+
+    event_type: Literal["mark_replied"] = "mark_replied"
+    enrollment_id: UUID
+
+
+class Reschedule(EnrollmentCommand):
+    """Carry out the current stage at this instant instead of the planned one."""
+
+    event_type: Literal["reschedule"] = "reschedule"
+    enrollment_id: UUID
+    at: UtcDatetime
+
+
+class Edit(EnrollmentCommand):
+    """Change the words of remaining stages for this one person: stage id to changed fields."""
+
+    event_type: Literal["edit"] = "edit"
+    enrollment_id: UUID
+    stages: dict[str, dict[Literal["subject", "text"], str]] = Field(min_length=1, max_length=100)
+
+
+class Migrate(EnrollmentCommand):
+    """Go on with another version of the sequence; stages already completed stay completed."""
+
+    event_type: Literal["migrate"] = "migrate"
+    enrollment_id: UUID
+    to_version: int = Field(ge=1)
+
+
+class UpdatePerson(EnrollmentCommand):
+    """New facts about a person (the whole prospect): what is not yet dispatched is planned again."""
+
+    event_type: Literal["update_person"] = "update_person"
+    prospect: Prospect
+
+    def key(self) -> str:
+        return self.prospect.external_id
+
+
+AnyEnrollmentCommand = Annotated[
+    Enroll | Hold | Lift | Stop | MarkReplied | Reschedule | Edit | Migrate | UpdatePerson,
+    Field(discriminator="event_type"),
+]
+
+
+class DeliveryCommand(Message):
+    """A wish about one dispatch; keyed like everything else of its enrollment."""
+
+    TOPIC: ClassVar[Topic] = DELIVERY_COMMANDS
+    FAMILY: ClassVar[str] = "delivery"
+
+    dispatch_id: str = Field(max_length=128)
+    issued_by: ShortText = ""
+
+    @model_validator(mode="after")
+    def _names_a_dispatch(self) -> "DeliveryCommand":
+        split_dispatch_id(self.dispatch_id)
+        return self
+
+    @property
+    def enrollment_id(self) -> UUID:
+        """The enrollment inside the dispatch id."""
+        return split_dispatch_id(self.dispatch_id)[0]
+
+    @property
+    def stage_id(self) -> str:
+        """The stage inside the dispatch id."""
+        return split_dispatch_id(self.dispatch_id)[1]
+
+
+class Recall(DeliveryCommand):
+    """Take the dispatch back if that is still possible; answered by `recalled`, also when too late."""
+
+    event_type: Literal["recall"] = "recall"
+
+
+class TaskDone(DeliveryCommand):
+    """A person did the task; `responded` means the prospect answered while it was done."""
+
+    event_type: Literal["task_done"] = "task_done"
+    result: ShortText = ""
+    note: LongText = ""
+    responded: bool = False
+
+
+class TaskSkip(DeliveryCommand):
+    """A person decided not to do the task; the sequence goes on."""
+
+    event_type: Literal["task_skip"] = "task_skip"
+    note: LongText = ""
+
+
+class TaskSnooze(DeliveryCommand):
+    """Show the task again at `until`."""
+
+    event_type: Literal["task_snooze"] = "task_snooze"
+    until: UtcDatetime
+
+
+class TaskReassign(DeliveryCommand):
+    """Give the task to another user."""
+
+    event_type: Literal["task_reassign"] = "task_reassign"
+    assignee_id: UUID
+
+
+class Decision(StrEnum):
+    """What a person may decide about a dispatch in doubt."""
+
+    RESEND = "resend"
+    MARK_SENT = "mark_sent"
+    SKIP_STAGE = "skip_stage"
+    STOP = "stop"
+
+
+class DecideInDoubt(DeliveryCommand):
+    """Resolve a dispatch of which nobody knows whether the server accepted it."""
+
+    event_type: Literal["decide_in_doubt"] = "decide_in_doubt"
+    decision: Decision
+
+
+AnyDeliveryCommand = Annotated[
+    Recall | TaskDone | TaskSkip | TaskSnooze | TaskReassign | DecideInDoubt,
+    Field(discriminator="event_type"),
+]
+
+
+def check_target(
+    scope: Scope, enrollment_id: UUID | None, person_id: UUID | None, company_key: str | None
+) -> None:
+    """ValueError unless the id that `scope` needs is there."""
+    needed: dict[Scope, tuple[str, Any]] = {
+        Scope.ENROLLMENT: ("enrollment_id", enrollment_id),
+        Scope.PERSON: ("person_id", person_id),
+        Scope.COMPANY: ("company_key", company_key),
+    }
+    name, value = needed[scope]
+    if not value:
+        raise ValueError(f"scope {scope} needs {name}")

@@ -1,0 +1,231 @@
+"""What Segue says: stages due, their outcomes, inbound pointers, stops, and the public story of an enrollment."""
+
+from enum import StrEnum
+from typing import ClassVar, Literal
+from uuid import UUID
+
+from pydantic import Field, model_validator
+
+from segue_contracts.commands import check_target
+from segue_contracts.ids import dispatch_id as make_dispatch_id
+from segue_contracts.message import Channel, Message, OpenEnum, Scope, ShortText, UtcDatetime
+from segue_contracts.topics import (
+    ENROLLMENT_EVENTS,
+    ENROLLMENT_STOPS,
+    INBOUND_MESSAGES,
+    SEQUENCE_EVENTS,
+    SEQUENCE_STATE,
+    STAGE_DUE,
+    STAGE_OUTCOMES,
+    Topic,
+)
+
+
+class StageDue(Message):
+    """This attempt of this stage is due; the sender reads the truth before it acts."""
+
+    TOPIC: ClassVar[Topic] = STAGE_DUE
+    FAMILY: ClassVar[str] = "stage"
+
+    event_type: Literal["due"] = "due"
+    enrollment_id: UUID
+    stage_id: str
+    attempt: int = Field(ge=1)
+    due_at: UtcDatetime
+
+    @property
+    def dispatch_id(self) -> str:
+        """The dispatch that is due."""
+        return make_dispatch_id(self.enrollment_id, self.stage_id)
+
+
+class Outcome(StrEnum):
+    """What became of a dispatch, in the words of the protocol."""
+
+    SENT = "sent"
+    TASK_OPENED = "task_opened"
+    TASK_DONE = "task_done"
+    TASK_SKIPPED = "task_skipped"
+    DEFERRED = "deferred"
+    REJECTED = "rejected"
+    WITHDRAWN = "withdrawn"
+    RECALLED = "recalled"
+    IN_DOUBT = "in_doubt"
+
+
+class StageOutcome(Message):
+    """One outcome. `occurred_at` is when it became true: the next stage counts from it.
+
+    `until`: not before then (deferred). `reason`: suppressed, held, window_over, not_current (withdrawn);
+    busy, a kind of failure (deferred); mark_sent, skip_stage (a person's decision). `code`: SMTP reply and
+    enhanced code. `bounced`: a rejection by the recipient's server for this recipient. `responded`: the
+    prospect answered while the task was done.
+    """
+
+    TOPIC: ClassVar[Topic] = STAGE_OUTCOMES
+    FAMILY: ClassVar[str] = "stage"
+
+    event_type: Outcome
+    enrollment_id: UUID
+    stage_id: str
+    attempt: int = Field(ge=0)
+    until: UtcDatetime | None = None
+    reason: ShortText = ""
+    code: ShortText = ""
+    bounced: bool = False
+    responded: bool = False
+
+    @property
+    def dispatch_id(self) -> str:
+        """The dispatch that this is about."""
+        return make_dispatch_id(self.enrollment_id, self.stage_id)
+
+
+class InboundMessage(Message):
+    """A raw message is stored under this id (claim check)."""
+
+    TOPIC: ClassVar[Topic] = INBOUND_MESSAGES
+    FAMILY: ClassVar[str] = "inbound"
+
+    event_type: Literal["received"] = "received"
+    inbound_id: UUID
+    mailbox_id: UUID
+
+    def key(self) -> str:
+        return str(self.inbound_id)
+
+
+class StopReason(OpenEnum):
+    """Why an enrollment should stop; `auto_reply` only holds it."""
+
+    REPLIED = "replied"
+    AUTO_REPLY = "auto_reply"
+    BOUNCED = "bounced"
+    UNSUBSCRIBED = "unsubscribed"
+    COMPLAINED = "complained"
+    SUPPRESSED = "suppressed"
+    REQUESTED = "requested"
+    UNKNOWN = "unknown"
+
+
+class EnrollmentStop(Message):
+    """A cause to stop (or, for `auto_reply`, to hold until `until`).
+
+    `event_id` is the cause's id: published again until every match has ended. `reason_code` is the
+    sender's own word for it, such as `hired`.
+    """
+
+    TOPIC: ClassVar[Topic] = ENROLLMENT_STOPS
+    FAMILY: ClassVar[str] = "stop"
+
+    event_type: StopReason
+    scope: Scope
+    enrollment_id: UUID | None = None
+    person_id: UUID | None = None
+    company_key: ShortText | None = None
+    reason_code: ShortText = ""
+    until: UtcDatetime | None = None
+
+    @model_validator(mode="after")
+    def _names_its_target(self) -> "EnrollmentStop":
+        check_target(self.scope, self.enrollment_id, self.person_id, self.company_key)
+        return self
+
+    def key(self) -> str:
+        return str(self.enrollment_id or self.person_id or self.company_key)
+
+
+class EnrollmentEventType(OpenEnum):
+    """The chapters of an enrollment's story."""
+
+    ENROLLED = "enrolled"
+    REFUSED = "refused"
+    STAGE_SCHEDULED = "stage_scheduled"
+    STAGE_SENT = "stage_sent"
+    STAGE_DEFERRED = "stage_deferred"
+    STAGE_SKIPPED = "stage_skipped"
+    STAGE_IN_DOUBT = "stage_in_doubt"
+    TASK_OPENED = "task_opened"
+    TASK_DONE = "task_done"
+    HELD = "held"
+    LIFTED = "lifted"
+    STOPPED = "stopped"
+    FINISHED = "finished"
+    FAILED = "failed"
+    MIGRATED = "migrated"
+    UNKNOWN = "unknown"
+
+
+class EnrollmentEvent(Message):
+    """One transition of an enrollment, flat. `seq` counts them without gaps from 1 (0 for `refused`).
+
+    `stage_id` is the stage it is about; `scheduled_for` when that stage was (or is now) planned; `sent_at`
+    when it was accepted; `reason` and `reason_code` why. Consumers drop doubles by `event_id`.
+    """
+
+    TOPIC: ClassVar[Topic] = ENROLLMENT_EVENTS
+    FAMILY: ClassVar[str] = "enrollment"
+
+    event_type: EnrollmentEventType
+    enrollment_id: UUID
+    seq: int = Field(ge=0)
+    person_id: UUID
+    company_id: UUID | None = None
+    sequence_id: UUID
+    sequence_version: int | None = None
+    stage_id: str | None = None
+    stage_index: int | None = None
+    attempt: int | None = None
+    channel: Channel | None = None
+    owner_id: UUID | None = None
+    mailbox_id: UUID | None = None
+    is_test: bool = False
+    scheduled_for: UtcDatetime | None = None
+    sent_at: UtcDatetime | None = None
+    until: UtcDatetime | None = None
+    reason: ShortText | None = None
+    reason_code: ShortText | None = None
+    supersedes_event_id: UUID | None = None
+
+
+class SequenceEventType(OpenEnum):
+    """What can happen to a sequence itself."""
+
+    CREATED = "created"
+    PUBLISHED = "published"
+    ARCHIVED = "archived"
+    UNKNOWN = "unknown"
+
+
+class SequenceEvent(Message):
+    """A sequence was created, published in a new version, or archived."""
+
+    TOPIC: ClassVar[Topic] = SEQUENCE_EVENTS
+    FAMILY: ClassVar[str] = "sequence"
+
+    event_type: SequenceEventType
+    sequence_id: UUID
+    sequence_version: int
+    owner_id: UUID
+
+    def key(self) -> str:
+        return str(self.sequence_id)
+
+
+class SequenceState(Message):
+    """The latest version of a sequence, for joins: one record per sequence is kept."""
+
+    TOPIC: ClassVar[Topic] = SEQUENCE_STATE
+    FAMILY: ClassVar[str] = "sequence"
+
+    event_type: Literal["state"] = "state"
+    sequence_id: UUID
+    sequence_version: int
+    owner_id: UUID
+    name: ShortText
+    archived: bool = False
+    stage_ids: list[str]
+    stage_channels: list[Channel]
+
+    def key(self) -> str:
+        return str(self.sequence_id)

@@ -1,0 +1,78 @@
+"""What every message on every topic has in common."""
+
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Self
+from uuid import UUID
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+
+from segue_contracts.topics import Topic
+
+SCHEMA_VERSION = "1.0"
+
+
+def to_utc_milliseconds(value: datetime) -> datetime:
+    """UTC, cut to milliseconds: what the database keeps, so an event reads the same at every replay."""
+    value = value.astimezone(UTC)
+    return value.replace(microsecond=value.microsecond // 1000 * 1000)
+
+
+UtcDatetime = Annotated[AwareDatetime, AfterValidator(to_utc_milliseconds)]
+ShortText = Annotated[str, Field(max_length=200)]
+LongText = Annotated[str, Field(max_length=4000)]
+
+
+class OpenEnum(StrEnum):
+    """An enum that grows within a major version: a reader maps a value it does not know to `unknown`."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        return cls.__members__.get("UNKNOWN")
+
+
+class Channel(StrEnum):
+    """How a stage reaches the person; the first two are sent by Segue, the others by a person with a task."""
+
+    EMAIL = "email"
+    SMS = "sms"
+    INMAIL = "inmail"
+    LINKEDIN_CONNECT = "linkedin_connect"
+    CALL = "call"
+    MANUAL_EMAIL = "manual_email"
+    MANUAL_SMS = "manual_sms"
+    TASK = "task"
+
+
+class Scope(StrEnum):
+    """How far a stop reaches."""
+
+    ENROLLMENT = "enrollment"
+    PERSON = "person"
+    COMPANY = "company"
+
+
+class Message(BaseModel):
+    """One record's value. `TOPIC` says where it goes; `event_id` is its CloudEvents id."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", use_enum_values=False, json_schema_serialization_defaults_required=True
+    )
+    TOPIC: ClassVar[Topic]
+    FAMILY: ClassVar[str]
+
+    event_id: UUID
+    event_type: str
+    schema_version: str = SCHEMA_VERSION
+    occurred_at: UtcDatetime
+    recorded_at: UtcDatetime
+    workspace_id: UUID
+
+    def key(self) -> str:
+        """The record key: the enrollment id wherever there is one."""
+        enrollment: Any = getattr(self, "enrollment_id", None)
+        return str(enrollment or self.workspace_id)
+
+    def ce_type(self) -> str:
+        """The CloudEvents type, e.g. `segue.enrollment.stage_sent.v1`."""
+        return f"segue.{self.FAMILY}.{self.event_type}.v1"

@@ -1,0 +1,32 @@
+"""The web application: routes, pages, and what surrounds every request."""
+
+import asyncio
+
+from aiohttp import web
+
+from api import inbound, openapi, pages
+from api.handlers import ApiKey, add_routes, problems
+from api.routes import ROUTES
+from api.routing import Api
+
+
+def application(api: Api) -> web.Application:
+    """All that is served, but for health and metrics; ends its live pages on shutdown."""
+    app = web.Application(middlewares=[problems, pages.html_problems])
+    app[ApiKey] = api
+    app[pages.LiveKey] = pages.LivePages(asyncio.Event())
+    app.on_shutdown.append(_end_live_pages)
+    add_routes(app, ROUTES)
+    pages.add_pages(app)
+    app.router.add_post("/v1/inbound/{mailbox_id}", inbound.receive)
+    app.router.add_get("/openapi.json", _openapi)
+    return app
+
+
+async def _openapi(request: web.Request) -> web.StreamResponse:
+    body = openapi.text()
+    return web.Response(body=body, content_type="application/json", charset="utf-8")
+
+
+async def _end_live_pages(app: web.Application) -> None:
+    app[pages.LiveKey].stopping.set()

@@ -1,0 +1,252 @@
+"""From an HTTP request to a route's handler and back; every error becomes problem details."""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from http import HTTPStatus
+
+from aiohttp import web
+from pydantic import BaseModel
+
+from api import telemetry
+from api.bodies import check_string, read_json, read_text, read_yaml, unsupported
+from api.idempotency import Answers, repeatable
+from api.keys import Caller, caller_of, key_from_header, use_is_news
+from api.problems import (
+    FieldError,
+    Problem,
+    bad_request,
+    forbidden,
+    invalid,
+    not_found,
+    too_large,
+    unauthorized,
+    unavailable,
+)
+from api.routing import CSV, JSON, MIB, YAML, Answer, Api, Body, Call, Ids, Route, Takes, made
+from chassis.errors import Retry
+from chassis.store import Document
+from chassis.telemetry import fields
+
+log = logging.getLogger(__name__)
+
+CHUNK_BYTES = 64 * 1024
+BASIC = 'Basic realm="Segue: any name, an API key as the password", charset="UTF-8"'
+YAML_TYPES = frozenset({YAML, "application/x-yaml", "text/yaml", "text/x-yaml"})
+ApiKey: web.AppKey[Api] = web.AppKey("api", Api)
+
+AiohttpHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def add_routes(app: web.Application, routes: Sequence[Route]) -> None:
+    """Serve a route table."""
+    for route in routes:
+        app.router.add_route(route.method, route.path, serving(route))
+
+
+def serving(route: Route) -> AiohttpHandler:
+    """The aiohttp handler of a route."""
+
+    async def serve(request: web.Request) -> web.StreamResponse:
+        api = request.app[ApiKey]
+        caller = await authenticate(api, request)
+        if not caller.may(route.scope):
+            raise forbidden(f"This API key lacks the scope {route.scope.value!r}.")
+        raw = await read_body(request, _limit(route, request))
+        return await once(route, api, caller, request, raw)
+
+    return serve
+
+
+async def once(
+    route: Route, api: Api, caller: Caller, request: web.Request, raw: bytes
+) -> web.StreamResponse:
+    """Carry the request out, or answer as it was answered before."""
+    repeat = repeatable(request, caller, raw)
+    if repeat is None:
+        return respond(await call(route, api, caller, request, raw, Ids(None)))
+    answers = Answers(api.store.idempotency, api.clock, api.secrets)
+    begun = await answers.begin(repeat, caller)
+    if isinstance(begun, web.Response):
+        return begun
+    return await _first_time(answers, begun, call(route, api, caller, request, raw, Ids(repeat.seed)))
+
+
+async def _first_time(answers: Answers, claim: Document, work: Awaitable[Answer]) -> web.Response:
+    try:
+        response = respond(await work)
+    except BaseException:
+        await answers.forget(claim)
+        raise
+    await answers.keep(claim, response)
+    return response
+
+
+async def call(route: Route, api: Api, caller: Caller, request: web.Request, raw: bytes, ids: Ids) -> Answer:
+    """Read the parts of the request and hand them to the route."""
+    for name, value in request.match_info.items():
+        check_string(value, f"/{name}")
+    query = read_query(route.query, request)
+    body = read(route.takes, request, raw)
+    return await route.handler(Call(api, caller, request, request.match_info, query, body, ids))
+
+
+def respond(answer: Answer) -> web.Response:
+    """The HTTP response of an answer."""
+    if answer.body is None:
+        return web.Response(status=answer.status, headers=answer.headers)
+    text = answer.body.model_dump_json(by_alias=True)
+    return web.Response(
+        status=answer.status, body=text.encode(), content_type=JSON, charset="utf-8", headers=answer.headers
+    )
+
+
+# ---- who calls ----------------------------------------------------------------------------------------
+
+
+async def authenticate(api: Api, request: web.Request, *, basic: bool = False) -> Caller:
+    """The caller; Problem 401 without a key that is known and not revoked."""
+    challenge = {"challenge": BASIC} if basic else {}
+    presented = key_from_header(request.headers.get("Authorization"), basic=basic)
+    if presented is None:
+        raise unauthorized("An API key is needed: Authorization: Bearer sgk_…", **challenge)
+    stored = await api.store.people.key(presented.id)
+    caller = caller_of(stored, presented)
+    if caller is None or stored is None:
+        raise unauthorized("This API key is not known, or it was revoked.", **challenge)
+    real_now = api.clock.real_now()
+    if use_is_news(stored, real_now):
+        await api.store.people.key_used(caller.workspace, caller.key_id, real_now)
+    return caller
+
+
+# ---- what came in -------------------------------------------------------------------------------------
+
+
+async def read_body(request: web.Request, limit_bytes: int) -> bytes:
+    """The body; Problem 413 as soon as it is known to be larger than the limit."""
+    if (request.content_length or 0) > limit_bytes:
+        raise too_large(limit_bytes)
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async for chunk in request.content.iter_chunked(CHUNK_BYTES):
+            size += len(chunk)
+            if size > limit_bytes:
+                raise too_large(limit_bytes)
+            chunks.append(chunk)
+    except (web.RequestPayloadError, ConnectionError):
+        # Not what its Content-Encoding or its length promised; where the client is gone, nobody reads it.
+        raise bad_request(
+            "broken-body", "The body breaks off, or is not encoded as its header says."
+        ) from None
+    return b"".join(chunks)
+
+
+def read_query(model: type[BaseModel] | None, request: web.Request) -> BaseModel | None:
+    """The query as the route's model; Problem 422 for what it does not know."""
+    values: dict[str, str] = {}
+    for name, value in request.query.items():
+        check_string(name + value, f"?{name}")
+        if name in values:
+            raise invalid([FieldError(pointer=f"?{name}", detail="is given twice")])
+        values[name] = value
+    if model is None:
+        if values:
+            errors = [
+                FieldError(pointer=f"?{name}", detail="no parameters are known here") for name in values
+            ]
+            raise invalid(errors)
+        return None
+    return _checked_query(model, values)
+
+
+def _checked_query(model: type[BaseModel], values: dict[str, str]) -> BaseModel:
+    try:
+        query: BaseModel = made(model, values)
+    except Problem as problem:
+        for error in problem.details.errors:
+            error.pointer = "?" + error.pointer.removeprefix("/")
+        raise
+    return query
+
+
+def read(takes: Takes | None, request: web.Request, raw: bytes) -> Body:
+    """The body as the route takes it; Problem 400, 415 or 422."""
+    if takes is None:
+        if raw:
+            raise bad_request("unexpected-body", "No body is read here.")
+        return Body("", None)
+    if takes.optional and not raw:
+        return Body(JSON, made(takes.model, {}) if takes.model else {})
+    kind = request.content_type
+    if kind == CSV and CSV in takes.also:
+        return Body(CSV, read_text(raw))
+    if kind in YAML_TYPES and YAML in takes.also:
+        return Body(YAML, _modelled(takes, read_yaml(raw)))
+    if kind == JSON:
+        return Body(JSON, _modelled(takes, read_json(raw)))
+    raise unsupported(kind, takes.content_types)
+
+
+def _modelled(takes: Takes, data: object) -> object:
+    return data if takes.model is None else made(takes.model, data)
+
+
+def _limit(route: Route, request: web.Request) -> int:
+    takes = route.takes
+    if takes is None:
+        return MIB  # read and refused by name, rather than left in the socket
+    return takes.csv_limit if request.content_type == CSV and takes.csv_limit else takes.limit
+
+
+# ---- what goes wrong ----------------------------------------------------------------------------------
+
+
+@web.middleware
+async def problems(request: web.Request, handler: AiohttpHandler) -> web.StreamResponse:
+    """Every error as problem details, every request counted."""
+    began = time.perf_counter()
+    response = await _guarded(request, handler)
+    route = route_of(request)
+    telemetry.REQUESTS.labels(request.method if route != "unknown" else "any", route, response.status).inc()
+    telemetry.REQUEST_SECONDS.labels(route).observe(time.perf_counter() - began)
+    return response
+
+
+def route_of(request: web.Request) -> str:
+    """The path as the route table has it: a label with few values, and no ids in it."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "unknown"
+
+
+async def _guarded(request: web.Request, handler: AiohttpHandler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except Problem as problem:
+        return problem.response()
+    except web.HTTPException as error:
+        return _of_aiohttp(error)
+    except Retry as error:
+        log.warning("answered 503", extra=fields("api.unavailable", error=str(error)[:300]))
+        return unavailable().response()
+    except Exception:
+        # HTTP's ladder, beside the consumer's: whatever a bug raises, the client gets problem details.
+        log.exception("answered 500", extra=fields("api.bug", route=route_of(request)))
+        detail = "This is a fault of ours, and it is in our log. Nothing tells whether the request was done."
+        return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", detail).response()
+
+
+def _of_aiohttp(error: web.HTTPException) -> web.StreamResponse:
+    if error.status == HTTPStatus.NOT_FOUND:
+        return not_found("resource").response()
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        allowed = ", ".join(sorted(error.allowed_methods))
+        detail = f"{error.method} is not done here; allowed: {allowed}."
+        headers = {"Allow": allowed}
+        return Problem(
+            HTTPStatus.METHOD_NOT_ALLOWED, "method-not-allowed", detail, headers=headers
+        ).response()
+    if error.status < HTTPStatus.BAD_REQUEST:
+        return error
+    return Problem(HTTPStatus(error.status), "http", error.reason).response()

@@ -1,0 +1,120 @@
+"""Prospects from a CSV file: the header names fields, other columns are tokens, a bad row says why."""
+
+import csv
+import io
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from api.problems import FieldError, bad_request, invalid_at
+from segue_contracts.prospect import Prospect
+
+MAX_COLUMNS = 250
+FIELDS = frozenset(Prospect.model_fields) - {"tokens", "dates"}
+DELIMITERS = (",", ";", "\t")
+_ALIASES = {
+    "e_mail": "email",
+    "mail": "email",
+    "id": "external_id",
+    "firstname": "first_name",
+    "lastname": "last_name",
+}
+_DATE_PREFIXES = ("dates.", "date:", "date.")
+_TOKEN_PREFIXES = ("tokens.", "token:", "token.")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row: the line on which it begins (the header's is 1), and its prospect as data, or what is wrong."""
+
+    line: int
+    data: dict[str, Any]
+    errors: tuple[FieldError, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """Where a column's values go: `group` is tokens, dates, or empty for a field of the prospect itself."""
+
+    group: str
+    name: str
+
+
+def rows(text: str, most: int) -> Iterator[Row]:
+    """The rows below the header; Problem 400 for text that is no CSV, 422 for a header that can't be used.
+
+    Commas, semicolons or tabs, as the header shows; cells may hold line breaks in quotes (RFC 4180).
+    """
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
+    columns = header(next(_read(lines), []))
+    found = 0
+    before = lines.line_num
+    for cells in _read(lines):
+        line, before = before + 1, lines.line_num
+        if not any(cell.strip() for cell in cells):
+            continue
+        found += 1
+        if found > most:
+            raise invalid_at("", f"has more than {most} rows: split the file")
+        yield row(line, columns, cells)
+    if not found:
+        raise invalid_at("", "has a header and no rows")
+
+
+def header(names: Sequence[str]) -> list[Column]:
+    """What each column means; Problem 422 for an empty, doubled or missing one."""
+    if not any(name.strip() for name in names):
+        raise invalid_at("", "must begin with a header row that names the columns")
+    if len(names) > MAX_COLUMNS:
+        raise invalid_at("", f"has more than {MAX_COLUMNS} columns")
+    columns = [column(name) for name in names]
+    for index, each in enumerate(columns):
+        if not each.name:
+            raise invalid_at("", f"column {index + 1} has no name")
+        if each in columns[:index]:
+            raise invalid_at("", f"two columns mean {each.name}")
+    if Column("", "external_id") not in columns:
+        raise invalid_at("", "needs a column external_id: your own id of the person, without @")
+    return columns
+
+
+def column(name: str) -> Column:
+    """What a column means: `First Name` is first_name, `dates.start_date` a date, others are tokens."""
+    plain = re.sub(r"[\s-]+", "_", name.strip())
+    lower = plain.lower()
+    for prefixes, group in ((_DATE_PREFIXES, "dates"), (_TOKEN_PREFIXES, "tokens")):
+        for prefix in prefixes:
+            if lower.startswith(prefix):
+                return Column(group, plain[len(prefix) :])
+    known = _ALIASES.get(lower, lower)
+    return Column("", known) if known in FIELDS else Column("tokens", lower)
+
+
+def row(line: int, columns: Sequence[Column], cells: Sequence[str]) -> Row:
+    """One row; empty cells are absent values."""
+    if len(cells) > len(columns):
+        detail = (
+            f"has {len(cells)} cells, and the header has {len(columns)}: quote cells that hold the separator"
+        )
+        return Row(line, {}, (FieldError(pointer="", detail=detail),))
+    data: dict[str, Any] = {}
+    for where, cell in zip(columns, cells, strict=False):
+        value = cell.strip()
+        if value:
+            group = data.setdefault(where.group, {}) if where.group else data
+            group[where.name] = value
+    return Row(line, data)
+
+
+def _read(lines: Iterator[list[str]]) -> Iterator[list[str]]:
+    try:
+        yield from lines
+    except csv.Error as error:
+        line = getattr(lines, "line_num", 0)
+        raise bad_request("malformed-csv", f"The body is not CSV: line {line}: {error}.") from None
+
+
+def _delimiter(text: str) -> str:
+    first = text.split("\n", 1)[0]
+    return max(DELIMITERS, key=first.count)

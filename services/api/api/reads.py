@@ -1,0 +1,168 @@
+"""What the API reads of others: enrollments and people (scheduler), deliveries and tasks (sender), holds."""
+
+from collections import Counter
+from collections.abc import Collection as Some
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from api.paging import Kind, Order, PageQuery, read_page
+from chassis import documents as names
+from chassis.documents import DeliveryStory, EnrollmentStory, PersonView
+from chassis.store import Database, Document, Workspace
+
+BY_ID = Order((("_id", 1, Kind.UUID),))
+TASKS_BY_DUE = Order((("task.due_at", 1, Kind.INSTANT), ("_id", 1, Kind.TEXT)))
+DELIVERIES_BY_ID = Order((("_id", 1, Kind.TEXT),))
+LIVE_STATES = ("scheduled", "dispatched", "awaiting_task", "in_doubt")
+ENDED_STATES = ("stopped", "finished", "failed")
+MOST_DELIVERIES = 500
+MOST_COUNTED = 1_000_000
+
+
+class Reads:
+    """Only reads, only within a workspace."""
+
+    def __init__(self, database: Database) -> None:
+        self._enrollments = database.collection(names.ENROLLMENTS)
+        self._people = database.collection(names.PEOPLE)
+        self._deliveries = database.collection(names.DELIVERIES)
+        self._holds = database.collection(names.HOLDS)
+
+    # ---- enrollments ----------------------------------------------------------------------------------
+
+    async def enrollment(self, workspace: Workspace, enrollment_id: UUID) -> EnrollmentStory | None:
+        """An enrollment with its whole history; a tombstone is none."""
+        doc = await self._enrollments.find_one(
+            {"_id": enrollment_id, "workspace_id": workspace, "tombstone": None},
+            projection=EnrollmentStory.PROJECTION,
+        )
+        return EnrollmentStory.read(doc) if doc else None
+
+    async def has_enrollment(self, workspace: Workspace, enrollment_id: UUID) -> bool:
+        """Whether it exists."""
+        found = {"_id": enrollment_id, "workspace_id": workspace, "tombstone": None}
+        return await self._enrollments.find_one(found, projection={"_id": 1}) is not None
+
+    async def enrollments(
+        self, workspace: Workspace, sequence_id: UUID, states: Sequence[str], page: PageQuery
+    ) -> tuple[list[EnrollmentStory], str | None]:
+        """A page of a sequence's enrollments, each with its last event only; every state if none is given."""
+        ended = {state in ENDED_STATES for state in states} or {False, True}
+        found: Document = {
+            "workspace_id": workspace,
+            "sequence_id": sequence_id,
+            "ended": {"$in": sorted(ended)},
+        }
+        if states:
+            found["state"] = {"$in": list(states)}
+        return await read_page(
+            self._enrollments, found, BY_ID, page, EnrollmentStory.read, EnrollmentStory.LAST_EVENT
+        )
+
+    async def counts(self, workspace: Workspace, sequence_id: UUID) -> dict[str, dict[str, int]]:
+        """Counts of a sequence's enrollments by `state` and, of the stopped ones, by `stop` reason."""
+        rows = await self._enrollments.aggregate(
+            [
+                {
+                    "$match": {
+                        "workspace_id": workspace,
+                        "sequence_id": sequence_id,
+                        "ended": {"$in": [False, True]},
+                    }
+                },
+                {"$limit": MOST_COUNTED},
+                {"$group": {"_id": {"state": "$state", "reason": "$stop.reason"}, "n": {"$sum": 1}}},
+            ]
+        )
+        states: Counter[str] = Counter()
+        reasons: Counter[str] = Counter()
+        for row in rows:
+            states[row["_id"]["state"]] += row["n"]
+            if row["_id"].get("reason"):
+                reasons[row["_id"]["reason"]] += row["n"]
+        return {"state": dict(states), "stop": dict(reasons)}
+
+    async def sent_by_stage(self, workspace: Workspace, sequence_id: UUID) -> dict[str, int]:
+        """How many messages of each stage were sent."""
+        rows = await self._deliveries.aggregate(
+            [
+                {"$match": {"workspace_id": workspace, "sequence_id": sequence_id, "state": "sent"}},
+                {"$limit": MOST_COUNTED},
+                {"$group": {"_id": "$stage_id", "n": {"$sum": 1}}},
+            ]
+        )
+        return {row["_id"]: row["n"] for row in rows}
+
+    async def people(self, workspace: Workspace, ids: Some[UUID]) -> dict[UUID, PersonView]:
+        """People by id."""
+        found = await self._people.find(
+            {"workspace_id": workspace, "_id": {"$in": list(ids)}}, projection=PersonView.PROJECTION
+        )
+        return {doc["_id"]: PersonView.read(doc) for doc in found}
+
+    async def holds(self, workspace: Workspace, ids: Some[str]) -> dict[str, Document]:
+        """Hold documents by id."""
+        found = await self._holds.find(
+            {"workspace_id": workspace, "_id": {"$in": list(ids)}},
+            projection={"until": 1, "reason": 1, "scope": 1},
+        )
+        return {doc["_id"]: doc for doc in found}
+
+    # ---- deliveries and tasks -------------------------------------------------------------------------
+
+    async def delivery(self, workspace: Workspace, dispatch_id: str) -> DeliveryStory | None:
+        """A delivery."""
+        doc = await self._deliveries.find_one(
+            {"_id": {"$eq": dispatch_id}, "workspace_id": workspace}, projection=DeliveryStory.PROJECTION
+        )
+        return DeliveryStory.read(doc) if doc else None
+
+    async def deliveries_of(self, workspace: Workspace, enrollment_id: UUID) -> list[DeliveryStory]:
+        """An enrollment's deliveries in the order of its stages."""
+        found = await self._deliveries.find(
+            {"workspace_id": workspace, "enrollment_id": enrollment_id},
+            projection=DeliveryStory.PROJECTION,
+            limit=MOST_DELIVERIES,
+        )
+        stories = [DeliveryStory.read(doc) for doc in found]
+        return sorted(stories, key=lambda each: (each.stage_index or 0, each.id))
+
+    async def deliveries(
+        self, workspace: Workspace, state: str, page: PageQuery
+    ) -> tuple[list[DeliveryStory], str | None]:
+        """A page of the deliveries in a state."""
+        return await read_page(
+            self._deliveries,
+            {"workspace_id": workspace, "state": state},
+            DELIVERIES_BY_ID,
+            page,
+            DeliveryStory.read,
+            DeliveryStory.PROJECTION,
+        )
+
+    async def tasks(
+        self,
+        workspace: Workspace,
+        assignee: UUID | None,
+        awake_at: datetime,
+        page: PageQuery,
+    ) -> tuple[list[DeliveryStory], str | None]:
+        """A page of open tasks, the longest due first; snoozed ones come back at their time."""
+        found: Document = {
+            "workspace_id": workspace,
+            "state": "task_open",
+            "task.snoozed_until": {"$not": {"$gt": awake_at}},
+        }
+        if assignee is not None:
+            found["task.assignee_id"] = assignee
+        shown: tuple[list[DeliveryStory], str | None] = await read_page(
+            self._deliveries, found, TASKS_BY_DUE, page, DeliveryStory.read, DeliveryStory.PROJECTION
+        )
+        return shown
+
+
+def last_event(story: EnrollmentStory) -> dict[str, Any] | None:
+    """The newest entry of the history that was read."""
+    return dict(story.history[-1]) if story.history else None

@@ -1,0 +1,486 @@
+"""Enrolling people, one or many, and what becomes of them."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from http import HTTPStatus
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import Field
+
+from api.keys import KeyScope
+from api.paging import Page, PageQuery
+from api.problems import FieldError, Problem, conflict, field_errors, invalid, invalid_at, not_found
+from api.prospects_csv import rows as csv_rows
+from api.reads import ENDED_STATES, LIVE_STATES
+from api.routes.sequences import existing
+from api.routing import CSV, MIB, Answer, Call, Closed, Route, Shown, Takes
+from api.submitting import Accepted, Wish, submit, wish_of
+from api.times import Instant
+from chassis.documents import DeliveryStory, EnrollmentStory
+from chassis.store import Document
+from segue_contracts.commands import Enroll
+from segue_contracts.prospect import Prospect, ProspectError, parse_prospect
+
+MAX_PROSPECTS = 5_000
+MAX_ROWS = 50_000
+MAX_JSON_BYTES = 16 * MIB
+MAX_CSV_BYTES = 20 * MIB
+AT_ONCE = 500
+
+
+class EnrollOptions(Closed):
+    """What holds for every prospect of the request."""
+
+    start_at: Instant | None = Field(default=None, description="Not before then; default: as received")
+    generation: int = Field(default=1, ge=1, le=1000, description="2 to enroll the same person once more")
+    sequence_version: int | None = Field(default=None, ge=1, description="Default: the latest")
+    is_test: bool = False
+
+
+class EnrollRequest(EnrollOptions):
+    """One prospect or many."""
+
+    prospect: Prospect | None = None
+    prospects: Annotated[list[Prospect], Field(max_length=MAX_PROSPECTS)] | None = None
+
+
+class EnrollBody(EnrollOptions):
+    """As EnrollRequest, with each prospect still as it came, so that a bad one spoils no other."""
+
+    prospect: Any = None
+    prospects: list[Any] | None = Field(default=None, max_length=MAX_PROSPECTS)
+
+
+class AcceptedRow(Accepted):
+    """A prospect that will be enrolled; `row` is its number from 1, in a CSV file its line."""
+
+    row: int
+    enrollment_id: UUID
+
+
+class RefusedRow(Shown):
+    """A prospect that can't be enrolled as it is, and why."""
+
+    row: int
+    errors: list[FieldError]
+
+
+class EnrollAnswer(Shown):
+    """What was accepted and what was not; the accepted are enrolled whatever became of the others."""
+
+    accepted: list[AcceptedRow]
+    refused: list[RefusedRow]
+
+
+class LastEvent(Shown):
+    """The newest thing that happened."""
+
+    seq: int
+    type: str
+    at: datetime
+    stage_id: str | None = None
+    reason: str | None = None
+    until: datetime | None = None
+
+
+class Next(Shown):
+    """What comes next, when, and why then."""
+
+    stage_id: str
+    stage_index: int | None
+    channel: str | None
+    planned_at: datetime | None
+    send_before: datetime | None
+    zone: str | None
+    reasons: list[dict[str, Any]]
+    attempt: int
+
+
+class Stopped(Shown):
+    """Why it ended before its last stage."""
+
+    reason: str
+    reason_code: str = ""
+    at: datetime | None = None
+
+
+class EnrollmentRow(Shown):
+    """An enrollment in a list."""
+
+    id: UUID
+    state: str
+    sequence_id: UUID
+    sequence_version: int
+    person_id: UUID
+    external_id: str
+    generation: int
+    is_test: bool
+    mailbox_id: UUID
+    owner_id: UUID
+    next: Next | None
+    held: bool
+    stop: Stopped | None
+    failure: str | None
+    last_event: LastEvent | None
+    created_at: datetime
+    ended_at: datetime | None
+
+
+class Held(Shown):
+    """The hold under which an enrollment waits."""
+
+    scope: str
+    reason: str = ""
+    until: datetime | None = None
+
+
+class DeliveryShown(Shown):
+    """One stage's message as it was sent, or its task."""
+
+    dispatch_id: str = Field(validation_alias="id")
+    enrollment_id: UUID
+    stage_id: str
+    stage_index: int | None
+    channel: str | None
+    state: str
+    attempt: int
+    recipient: str | None
+    subject: str | None
+    text: str | None
+    message_id: str | None
+    sent_at: datetime | None
+    until: datetime | None
+    reason: str | None
+    code: str | None
+    task: dict[str, Any] | None
+
+
+class EnrollmentWhole(EnrollmentRow):
+    """An enrollment, past and future."""
+
+    prospect: dict[str, Any] | None
+    hold: Held | None
+    edits: dict[str, dict[str, str]]
+    history: list[dict[str, Any]]
+    deliveries: list[DeliveryShown]
+
+
+class EnrollmentQuery(PageQuery):
+    """Which enrollments: a state, or `live` or `ended` for all of that kind."""
+
+    state: str | None = Field(
+        default=None, pattern=f"^({'|'.join((*LIVE_STATES, *ENDED_STATES, 'live', 'ended'))})$"
+    )
+
+
+class StageCount(Shown):
+    """Messages of one stage that were sent."""
+
+    stage_id: str
+    sent: int
+
+
+class Stats(Shown):
+    """Counts of a sequence, as of now."""
+
+    states: dict[str, int]
+    enrolled: int
+    live: int
+    replied: int
+    stop_reasons: dict[str, int]
+    sent: int
+    stages: list[StageCount]
+
+
+# ---- enrolling ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One prospect of a request: its number, where it stands in the body, and what came."""
+
+    row: int
+    pointer: str
+    data: Any
+    errors: tuple[FieldError, ...] = ()
+
+
+async def enroll(call: Call) -> Answer:
+    """Enroll prospects; each is accepted or refused on its own, and all refused is a 422."""
+    sequence = await existing(call)
+    candidates, options = read_request(call)
+    check_target(sequence, options)
+    answer = EnrollAnswer(accepted=[], refused=[])
+    seen: dict[str, int] = {}
+    batch: list[tuple[Candidate, Wish]] = []
+    for candidate in candidates:
+        outcome = judge(call, sequence, candidate, options, seen)
+        if isinstance(outcome, RefusedRow):
+            answer.refused.append(outcome)
+        else:
+            batch.append((candidate, outcome))
+        if len(batch) >= AT_ONCE:
+            answer.accepted += await accept(call, batch)
+            batch = []
+            await asyncio.sleep(0)  # thousands of rows must not keep other requests waiting
+    if batch:
+        answer.accepted += await accept(call, batch)
+    if not answer.accepted:
+        raise all_refused(answer.refused)
+    return Answer(answer, HTTPStatus.ACCEPTED)
+
+
+def read_request(call: Call) -> tuple[Iterator[Candidate], EnrollOptions]:
+    """The prospects of a JSON or CSV request, and what holds for all of them."""
+    if call.body.content_type == CSV:
+        text: str = call.body.data
+        found = (Candidate(each.line, "", each.data, each.errors) for each in csv_rows(text, MAX_ROWS))
+        return found, call.query
+    body: EnrollBody = call.body.data
+    if (body.prospect is None) == (body.prospects is None):
+        raise invalid_at("", "has either `prospect` or `prospects`, a list of them")
+    if call.query != EnrollOptions():
+        raise invalid_at("", "options stand in the body here; in the query only beside a CSV body")
+    if body.prospects is None:
+        return iter([Candidate(1, "/prospect", body.prospect)]), body
+    if not body.prospects:
+        raise invalid_at("/prospects", "is empty")
+    many = body.prospects
+    return (Candidate(i + 1, f"/prospects/{i}", each) for i, each in enumerate(many)), body
+
+
+def check_target(sequence: Document, options: EnrollOptions) -> None:
+    """Problem unless the sequence takes people, in that version."""
+    if sequence["archived"]:
+        raise conflict("archived", "This sequence is archived: it takes no more people.")
+    if options.sequence_version is not None and options.sequence_version > sequence["latest_version"]:
+        raise invalid_at("/sequence_version", f"the latest version is {sequence['latest_version']}")
+
+
+def judge(
+    call: Call, sequence: Document, candidate: Candidate, options: EnrollOptions, seen: dict[str, int]
+) -> Wish | RefusedRow:
+    """The command for one prospect, or what is wrong with it."""
+    if candidate.errors:
+        return RefusedRow(row=candidate.row, errors=list(candidate.errors))
+    try:
+        prospect = parse_prospect(candidate.data)
+    except ProspectError as error:
+        return RefusedRow(row=candidate.row, errors=field_errors(error.problems, candidate.pointer))
+    before = seen.setdefault(prospect.external_id, candidate.row)
+    if before != candidate.row:
+        detail = f"is in this request twice: row {before} has it too"
+        return refuse(candidate, "/external_id", detail)
+    try:
+        return enroll_wish(call, sequence, prospect, options)
+    except Problem as problem:
+        return RefusedRow(row=candidate.row, errors=problem.details.errors)
+
+
+def refuse(candidate: Candidate, below: str, detail: str) -> RefusedRow:
+    """A refusal with one error."""
+    return RefusedRow(
+        row=candidate.row, errors=[FieldError(pointer=candidate.pointer + below, detail=detail)]
+    )
+
+
+def enroll_wish(call: Call, sequence: Document, prospect: Prospect, options: EnrollOptions) -> Wish:
+    """The enroll command of one prospect."""
+    wish = wish_of(
+        call,
+        Enroll,
+        "",
+        sequence_id=sequence["_id"],
+        sequence_version=options.sequence_version,
+        prospect=prospect,
+        start_at=options.start_at,
+        generation=options.generation,
+        is_test=options.is_test,
+    )
+    message = wish.message
+    assert isinstance(message, Enroll)
+    return Wish(message, str(message.enrollment_id))
+
+
+async def accept(call: Call, batch: list[tuple[Candidate, Wish]]) -> list[AcceptedRow]:
+    """Store these commands; only then are they accepted."""
+    answers = await submit(call, [wish for _, wish in batch])
+    return [
+        AcceptedRow(
+            row=candidate.row,
+            enrollment_id=UUID(wish.target),
+            command_id=answer.command_id,
+            status_url=answer.status_url,
+        )
+        for (candidate, wish), answer in zip(batch, answers, strict=True)
+    ]
+
+
+def all_refused(refused: list[RefusedRow]) -> Problem:
+    """422 with the errors of all rows; those of a CSV say their line."""
+    errors = [
+        FieldError(
+            pointer=error.pointer,
+            detail=error.detail
+            if error.pointer.startswith("/prospect")
+            else f"line {row.row}: {error.detail}",
+        )
+        for row in refused
+        for error in row.errors
+    ]
+    return invalid(errors, "Nobody can be enrolled as they are; nothing was stored.")
+
+
+# ---- reading ------------------------------------------------------------------------------------------
+
+
+async def list_enrollments(call: Call) -> Answer:
+    """A sequence's enrollments."""
+    sequence = await existing(call)
+    query: EnrollmentQuery = call.query
+    found, cursor = await call.api.reads.enrollments(
+        call.caller.workspace, sequence["_id"], states_of(query.state), query
+    )
+    return Answer(Page[EnrollmentRow](items=[shown(each) for each in found], next_cursor=cursor))
+
+
+def states_of(word: str | None) -> tuple[str, ...]:
+    """The states that a filter means; none for all."""
+    if word is None:
+        return ()
+    return {"live": LIVE_STATES, "ended": ENDED_STATES}.get(word, (word,))
+
+
+async def get_enrollment(call: Call) -> Answer:
+    """One enrollment: what happened, what was sent, what comes next and why then."""
+    enrollment_id = call.uuid("enrollment_id", "enrollment")
+    workspace, reads = call.caller.workspace, call.api.reads
+    story = await reads.enrollment(workspace, enrollment_id)
+    if story is None:
+        raise not_found("enrollment")
+    people = await reads.people(workspace, [story.person_id])
+    holds = await reads.holds(workspace, [story.parked_by] if story.parked_by else [])
+    deliveries = await reads.deliveries_of(workspace, enrollment_id)
+    person, hold = people.get(story.person_id), holds.get(story.parked_by or "")
+    return Answer(
+        EnrollmentWhole(
+            **dict(shown(story)),
+            prospect=person.prospect if person else None,
+            hold=Held.model_validate(hold) if hold else None,
+            edits=story.edits,
+            history=list(story.history),
+            deliveries=[delivery_shown(each) for each in deliveries],
+        )
+    )
+
+
+async def stats(call: Call) -> Answer:
+    """Counts by state, by reason, by stage."""
+    sequence = await existing(call)
+    counts = await call.api.reads.counts(call.caller.workspace, sequence["_id"])
+    sent = await call.api.reads.sent_by_stage(call.caller.workspace, sequence["_id"])
+    states = counts["state"]
+    return Answer(
+        Stats(
+            states=states,
+            enrolled=sum(states.values()),
+            live=sum(states.get(each, 0) for each in LIVE_STATES),
+            replied=counts["stop"].get("replied", 0),
+            stop_reasons=counts["stop"],
+            sent=sum(sent.values()),
+            stages=[StageCount(stage_id=stage, sent=count) for stage, count in sorted(sent.items())],
+        )
+    )
+
+
+def shown(story: EnrollmentStory) -> EnrollmentRow:
+    """An enrollment as a row."""
+    return EnrollmentRow(
+        id=story.id,
+        state=story.state,
+        sequence_id=story.sequence_id,
+        sequence_version=story.sequence_version,
+        person_id=story.person_id,
+        external_id=story.external_id,
+        generation=story.generation,
+        is_test=story.is_test,
+        mailbox_id=story.mailbox_id,
+        owner_id=story.owner_id,
+        next=next_of(story),
+        held=story.parked_by is not None,
+        stop=Stopped.model_validate(story.stop) if story.stop else None,
+        failure=story.failure,
+        last_event=LastEvent.model_validate(story.history[-1]) if story.history else None,
+        created_at=story.created_at,
+        ended_at=story.ended_at,
+    )
+
+
+def next_of(story: EnrollmentStory) -> Next | None:
+    """What comes next; nothing after the end."""
+    if story.ended or story.stage_id is None:
+        return None
+    return Next(
+        stage_id=story.stage_id,
+        stage_index=story.stage_index,
+        channel=story.channel,
+        planned_at=story.planned_at,
+        send_before=story.send_before,
+        zone=story.zone,
+        reasons=list(story.reasons),
+        attempt=story.attempt,
+    )
+
+
+def delivery_shown(story: DeliveryStory) -> DeliveryShown:
+    """A delivery as people see it."""
+    return DeliveryShown.model_validate(story)
+
+
+_OF_SEQUENCE = "/v1/sequences/{sequence_id}"
+
+ROUTES = (
+    Route(
+        "POST",
+        _OF_SEQUENCE + "/enrollments",
+        enroll,
+        "Enroll prospects",
+        KeyScope.WRITE,
+        answer=EnrollAnswer,
+        status=HTTPStatus.ACCEPTED,
+        query=EnrollOptions,
+        takes=Takes(EnrollBody, EnrollRequest, also=(CSV,), limit=MAX_JSON_BYTES, csv_limit=MAX_CSV_BYTES),
+        tag="Enrollments",
+    ),
+    Route(
+        "GET",
+        _OF_SEQUENCE + "/enrollments",
+        list_enrollments,
+        "List a sequence's enrollments",
+        KeyScope.READ,
+        answer=Page[EnrollmentRow],
+        query=EnrollmentQuery,
+        tag="Enrollments",
+    ),
+    Route(
+        "GET",
+        _OF_SEQUENCE + "/stats",
+        stats,
+        "Count a sequence",
+        KeyScope.READ,
+        answer=Stats,
+        tag="Sequences",
+    ),
+    Route(
+        "GET",
+        "/v1/enrollments/{enrollment_id}",
+        get_enrollment,
+        "Read an enrollment",
+        KeyScope.READ,
+        answer=EnrollmentWhole,
+        tag="Enrollments",
+    ),
+)

@@ -1,0 +1,283 @@
+"""Mailboxes: the identities that messages are sent from, and the secrets that go with them."""
+
+import secrets
+from datetime import datetime
+from http import HTTPStatus
+from typing import Annotated, Any, Literal, Self
+from uuid import UUID
+
+from pydantic import AfterValidator, Field, SecretStr, model_validator
+
+from api.keys import KeyScope
+from api.paging import Page, PageQuery
+from api.problems import conflict, invalid_at, not_found
+from api.routing import Answer, Call, Closed, Empty, Route, Shown, Takes
+from api.times import check_zone_name
+from chassis.errors import Duplicate
+from chassis.store import Document
+from segue_contracts.problems import found
+from segue_contracts.prospect import check_date
+from segue_contracts.sequence import WindowsText
+from segue_contracts.text import Email, Line, check_text
+
+INBOUND_SECRET_BYTES = 32
+_HOST = r"^[A-Za-z0-9]([A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?$"
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+def check_days(value: str) -> str:
+    """A date, or `from/to`, else `ValueError`."""
+    first, slash, last = value.partition("/")
+    check_date(first)
+    if slash and check_date(last) < first:
+        raise ValueError("ends before it begins")
+    return value
+
+
+TimeOff = Annotated[str, AfterValidator(check_days)]
+Zone = Annotated[str, Field(max_length=64), AfterValidator(check_zone_name)]
+Signature = Annotated[str, Field(max_length=4000), AfterValidator(check_text)]
+
+
+class Smtp(Closed):
+    """How to send. `password` is kept encrypted and never shown; leave it out of a PUT to keep it."""
+
+    host: str = Field(pattern=_HOST)
+    port: int = Field(ge=1, le=65535, strict=True)
+    security: Literal["none", "starttls", "tls"] = "starttls"
+    username: Line | None = None
+    password: SecretStr | None = Field(default=None, max_length=1000)
+
+    @model_validator(mode="after")
+    def _no_password_in_the_clear(self) -> Self:
+        if self.security == "none" and self.username is not None and self.host not in _LOOPBACK:
+            raise found(("security", "would send the password unencrypted: use starttls or tls"))
+        if self.password is not None and self.username is None:
+            raise found(("username", "is missing: a password needs one"))
+        return self
+
+
+class MailboxSettings(Closed):
+    """What a mailbox is."""
+
+    display_name: Annotated[str, Field(max_length=200)] | None = None
+    signature: Signature = ""
+    zone: Zone | None = None
+    country: Annotated[str, Field(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$")] | None = None
+    windows: WindowsText | None = Field(default=None, description="When this sender writes, in `zone`")
+    time_off: list[TimeOff] = Field(default=[], max_length=366, description="Dates, or from/to")
+    smtp: Smtp
+
+
+class NewMailbox(MailboxSettings):
+    """A mailbox to be; it belongs to the caller."""
+
+    address: Email
+
+
+class SmtpShown(Shown):
+    """How it sends, without the password."""
+
+    host: str
+    port: int
+    security: str
+    username: str | None
+    has_password: bool
+
+
+class MailboxShown(Shown):
+    """A mailbox."""
+
+    id: UUID = Field(validation_alias="_id")
+    address: str
+    display_name: str
+    owner_id: UUID
+    signature: str
+    zone: str | None
+    country: str | None
+    windows: dict[str, list[str]] | None
+    time_off: list[str]
+    smtp: SmtpShown
+    inbound_url: str
+    created_at: datetime
+    updated_at: datetime
+
+
+class MailboxMade(MailboxShown):
+    """A mailbox; `inbound_secret` signs inbound webhooks and is shown this once."""
+
+    inbound_secret: str
+
+
+# ---- documents ----------------------------------------------------------------------------------------
+
+
+def settings_of(call: Call, new: MailboxSettings, kept_secret: str | None) -> Document:
+    """The fields that a POST and a PUT set."""
+    smtp = new.smtp
+    secret = kept_secret
+    if smtp.password is not None:
+        secret = call.api.secrets.encrypt(smtp.password.get_secret_value())
+    return {
+        "display_name": new.display_name or "",
+        "signature": new.signature,
+        "zone": new.zone,
+        "country": new.country,
+        "windows": {days: list(hours) for days, hours in new.windows.items()} if new.windows else None,
+        "time_off": list(new.time_off),
+        "smtp": {
+            "host": smtp.host,
+            "port": smtp.port,
+            "security": smtp.security,
+            "username": smtp.username,
+            "secret": secret,
+        },
+        "updated_at": call.api.clock.real_now(),
+    }
+
+
+def shown(call: Call, mailbox: Document) -> dict[str, Any]:
+    """What may be shown of a mailbox."""
+    smtp = {**mailbox["smtp"], "has_password": mailbox["smtp"].get("secret") is not None}
+    return {**mailbox, "smtp": smtp, "inbound_url": call.api.url(f"/v1/inbound/{mailbox['_id']}")}
+
+
+def new_inbound_secret() -> str:
+    """What a webhook signs with."""
+    return secrets.token_urlsafe(INBOUND_SECRET_BYTES)
+
+
+async def existing(call: Call) -> Document:
+    """The mailbox that the path names; Problem 404 otherwise."""
+    mailbox_id = call.uuid("mailbox_id", "mailbox")
+    mailbox = await call.api.store.mailboxes.one(call.caller.workspace, mailbox_id)
+    if mailbox is None:
+        raise not_found("mailbox")
+    return mailbox
+
+
+# ---- routes -------------------------------------------------------------------------------------------
+
+
+async def add(call: Call) -> Answer:
+    """Connect a mailbox."""
+    new: NewMailbox = call.body.data
+    check_password(new.smtp, None)
+    inbound_secret = new_inbound_secret()
+    settings = settings_of(call, new, None)
+    mailbox: Document = {
+        "_id": call.ids.next(),
+        "workspace_id": call.caller.workspace,
+        "address": new.address.lower(),
+        "owner_id": call.caller.user_id,
+        "inbound_secret": call.api.secrets.encrypt(inbound_secret),
+        "created_at": settings["updated_at"],
+        **settings,
+    }
+    try:
+        await call.api.store.mailboxes.add(mailbox)
+    except Duplicate:
+        raise conflict("exists", "This address is connected already: change it with PUT.") from None
+    made = MailboxMade.model_validate({**shown(call, mailbox), "inbound_secret": inbound_secret})
+    return Answer(made, HTTPStatus.CREATED, {"Location": call.api.url(f"/v1/mailboxes/{mailbox['_id']}")})
+
+
+async def list_them(call: Call) -> Answer:
+    """Mailboxes, the newest first."""
+    found, cursor = await call.api.store.mailboxes.page(call.caller.workspace, call.query)
+    items = [MailboxShown.model_validate(shown(call, each)) for each in found]
+    return Answer(Page[MailboxShown](items=items, next_cursor=cursor))
+
+
+async def get(call: Call) -> Answer:
+    """One mailbox."""
+    return Answer(MailboxShown.model_validate(shown(call, await existing(call))))
+
+
+async def replace(call: Call) -> Answer:
+    """All settings of a mailbox; its address stays, and its password too where none is given."""
+    mailbox = await existing(call)
+    new: MailboxSettings = call.body.data
+    check_password(new.smtp, mailbox["smtp"])
+    keeps = new.smtp.username is not None
+    kept = mailbox["smtp"].get("secret") if keeps else None
+    return Answer(
+        MailboxShown.model_validate(shown(call, await _change(call, mailbox, settings_of(call, new, kept))))
+    )
+
+
+def check_password(smtp: Smtp, before: Document | None) -> None:
+    """Problem 422 if the stored password would go to another server or user than it was given for."""
+    if smtp.username is None or smtp.password is not None:
+        return
+    if before is None or before.get("secret") is None:
+        raise invalid_at("/smtp/password", "is missing: a username needs one")
+    if any(before[name] != getattr(smtp, name) for name in ("host", "port", "username", "security")):
+        raise invalid_at("/smtp/password", "is missing: give it again for another server, user or security")
+
+
+async def rotate(call: Call) -> Answer:
+    """A new secret for inbound webhooks; the old one ends at once."""
+    mailbox = await existing(call)
+    inbound_secret = new_inbound_secret()
+    fields = {
+        "inbound_secret": call.api.secrets.encrypt(inbound_secret),
+        "updated_at": call.api.clock.real_now(),
+    }
+    changed = await _change(call, mailbox, fields)
+    return Answer(MailboxMade.model_validate({**shown(call, changed), "inbound_secret": inbound_secret}))
+
+
+async def _change(call: Call, mailbox: Document, fields: Document) -> Document:
+    changed = await call.api.store.mailboxes.change(mailbox, fields)
+    if changed is None:
+        raise conflict("changed-meanwhile", "Somebody else changed this mailbox at this moment: try again.")
+    return changed
+
+
+_ONE = "/v1/mailboxes/{mailbox_id}"
+
+ROUTES = (
+    Route(
+        "GET",
+        "/v1/mailboxes",
+        list_them,
+        "List mailboxes",
+        KeyScope.READ,
+        answer=Page[MailboxShown],
+        query=PageQuery,
+        tag="Mailboxes",
+    ),
+    Route(
+        "POST",
+        "/v1/mailboxes",
+        add,
+        "Connect a mailbox",
+        KeyScope.WRITE,
+        answer=MailboxMade,
+        status=HTTPStatus.CREATED,
+        takes=Takes(NewMailbox),
+        tag="Mailboxes",
+    ),
+    Route("GET", _ONE, get, "Read a mailbox", KeyScope.READ, answer=MailboxShown, tag="Mailboxes"),
+    Route(
+        "PUT",
+        _ONE,
+        replace,
+        "Change a mailbox",
+        KeyScope.WRITE,
+        answer=MailboxShown,
+        takes=Takes(MailboxSettings),
+        tag="Mailboxes",
+    ),
+    Route(
+        "POST",
+        _ONE + "/rotate-inbound-secret",
+        rotate,
+        "Make a new secret for inbound webhooks",
+        KeyScope.WRITE,
+        answer=MailboxMade,
+        takes=Takes(Empty, optional=True),
+        tag="Mailboxes",
+    ),
+)

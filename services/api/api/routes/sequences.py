@@ -1,0 +1,358 @@
+"""Sequences: written as JSON or YAML, checked, published as versions that never change."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any
+from uuid import UUID
+
+from pydantic import Field
+
+from api.keys import KeyScope
+from api.model import sequence_document, sequence_etag, version_document
+from api.paging import Page, PageQuery
+from api.problems import FieldError, Problem, conflict, invalid, not_found, refused
+from api.routing import KIB, YAML, Answer, Call, Empty, Route, Shown, Takes
+from api.times import zone_names
+from chassis import faults
+from chassis.errors import Duplicate
+from chassis.store import Document
+from chassis.templates import Kind, TemplateError, compile_template
+from segue_contracts.events import SequenceEventType
+from segue_contracts.message import Channel
+from segue_contracts.sequence import SequenceDocument, SequenceError, Timing, parse_sequence
+from segue_contracts.timing import PROSPECT
+
+MAX_SEQUENCE_BYTES = 512 * KIB
+PUBLISH_TRIES = 5
+NOT_SET_UP = {Channel.SMS: "no provider for SMS is set up: use manual_sms, a task for a person"}
+
+
+class SequenceShown(Shown):
+    """A sequence without its text."""
+
+    id: UUID = Field(validation_alias="_id")
+    name: str
+    tags: list[str]
+    access: str
+    owner_id: UUID
+    latest_version: int
+    archived: bool
+    created_at: datetime
+    updated_at: datetime
+
+
+class VersionShown(Shown):
+    """One version of a sequence: the document as it was written, and the mailboxes it sends from."""
+
+    sequence_id: UUID
+    version: int
+    document: dict[str, Any]
+    mailbox_ids: list[UUID]
+    owner_id: UUID
+    created_by: UUID
+    created_at: datetime
+
+
+class SequenceWhole(SequenceShown):
+    """A sequence and its latest version."""
+
+    latest: VersionShown
+
+
+class SequenceQuery(PageQuery):
+    """Which sequences."""
+
+    archived: bool | None = False
+    tag: str | None = Field(default=None, max_length=64)
+
+
+# ---- what may be saved --------------------------------------------------------------------------------
+
+
+def parsed(data: Any) -> SequenceDocument:
+    """The document, its templates compiled; Problem 422 with every pointer."""
+    try:
+        document = parse_sequence(data)
+    except SequenceError as error:
+        raise refused(error) from None
+    errors = [*_template_errors(document), *_zone_errors(document), *_set_up_errors(document)]
+    if errors:
+        raise invalid(errors)
+    return document
+
+
+def template_error(pointer: str, source: str | None, kind: Kind) -> Iterator[FieldError]:
+    """What is wrong with a template, if there is one."""
+    if source is None:
+        return
+    try:
+        compile_template(source, kind=kind)
+    except TemplateError as error:
+        yield FieldError(pointer=pointer, detail=str(error))
+
+
+def _template_errors(document: SequenceDocument) -> Iterator[FieldError]:
+    for index, stage in enumerate(document.stages):
+        yield from template_error(f"/stages/{index}/subject", stage.subject, "header")
+        yield from template_error(f"/stages/{index}/text", stage.text, "text")
+
+
+def _zone_errors(document: SequenceDocument) -> Iterator[FieldError]:
+    places: list[tuple[str, Timing]] = [
+        ("/timing", document.timing),
+        *((f"/stages/{i}", each) for i, each in enumerate(document.stages)),
+    ]
+    for place, timing in places:
+        for name, zone in (("zone", timing.zone), ("fallback_zone", timing.fallback_zone)):
+            if zone is None or (name == "zone" and zone == PROSPECT):
+                continue
+            if zone not in zone_names():
+                detail = f"{zone} is no time zone that is known: write one such as Europe/Berlin"
+                yield FieldError(pointer=f"{place}/{name}", detail=detail)
+
+
+def _set_up_errors(document: SequenceDocument) -> Iterator[FieldError]:
+    for index, stage in enumerate(document.stages):
+        if stage.channel in NOT_SET_UP:
+            yield FieldError(pointer=f"/stages/{index}/channel", detail=NOT_SET_UP[stage.channel])
+    if document.on_behalf_of is not None:
+        detail = "teammates can't agree to this yet: name their mailbox in `mailbox`"
+        yield FieldError(pointer="/on_behalf_of", detail=detail)
+
+
+async def mailbox_ids(call: Call, document: SequenceDocument, owner_id: UUID) -> list[UUID]:
+    """The mailboxes that the document names, or the owner's; Problem 422 for one that is not connected."""
+    mailboxes, workspace = call.api.store.mailboxes, call.caller.workspace
+    if not document.mailboxes:
+        own = await mailboxes.first_of(workspace, owner_id)
+        if own is None:
+            detail = "is missing, and the owner has no mailbox: connect one (POST /v1/mailboxes), or name one"
+            raise invalid([FieldError(pointer="/mailbox", detail=detail)])
+        return [own]
+    known = await mailboxes.by_address(workspace, [each.lower() for each in document.mailboxes])
+    errors = [
+        FieldError(pointer="/mailbox", detail=f"{each} is not connected: connect it with POST /v1/mailboxes")
+        for each in document.mailboxes
+        if each.lower() not in known
+    ]
+    if errors:
+        raise invalid(errors)
+    return [known[each.lower()] for each in document.mailboxes]
+
+
+# ---- reading ------------------------------------------------------------------------------------------
+
+
+async def existing(call: Call) -> Document:
+    """The sequence that the path names; Problem 404 otherwise."""
+    sequence_id = call.uuid("sequence_id", "sequence")
+    sequence = await call.api.store.sequences.one(call.caller.workspace, sequence_id)
+    if sequence is None:
+        raise not_found("sequence")
+    return sequence
+
+
+async def list_sequences(call: Call) -> Answer:
+    """Sequences, the newest first; archived ones with `archived=true`."""
+    query: SequenceQuery = call.query
+    found, cursor = await call.api.store.sequences.page(
+        call.caller.workspace, query.archived, query.tag, query
+    )
+    shown = [SequenceShown.model_validate(each) for each in found]
+    return Answer(Page[SequenceShown](items=shown, next_cursor=cursor))
+
+
+async def get_sequence(call: Call) -> Answer:
+    """A sequence with its latest version."""
+    return await whole(call, await existing(call))
+
+
+async def get_version(call: Call) -> Answer:
+    """One version."""
+    sequence = await existing(call)
+    number = call.number("version", "version")
+    version = await call.api.store.sequences.version(call.caller.workspace, sequence["_id"], number)
+    if version is None or number > sequence["latest_version"]:
+        raise not_found("version")
+    return Answer(VersionShown.model_validate(version))
+
+
+async def whole(call: Call, sequence: Document, status: HTTPStatus = HTTPStatus.OK) -> Answer:
+    """The answer that shows a sequence and its latest version, with its entity tag."""
+    version = await call.api.store.sequences.version(
+        call.caller.workspace, sequence["_id"], sequence["latest_version"]
+    )
+    assert version is not None, "a version is stored before the sequence points at it"
+    headers = {"ETag": sequence_etag(sequence)}
+    if status is HTTPStatus.CREATED:
+        headers["Location"] = call.api.url(f"/v1/sequences/{sequence['_id']}")
+    return Answer(SequenceWhole.model_validate({**sequence, "latest": version}), status, headers)
+
+
+# ---- writing ------------------------------------------------------------------------------------------
+
+
+async def create(call: Call) -> Answer:
+    """Save a new sequence; it is published as version 1."""
+    document = parsed(call.body.data)
+    owner_id = call.caller.user_id
+    mailboxes = await mailbox_ids(call, document, owner_id)
+    sequence_id, workspace = call.ids.next(), call.caller.workspace
+    version = version_document(
+        sequence_id, workspace, 1, document, mailboxes, owner_id, owner_id, call.api.clock.now()
+    )
+    try:
+        await call.api.store.sequences.add_version(version)
+    except Duplicate:
+        # An earlier try of the same request: go on with what it stored.
+        stored = await call.api.store.sequences.version(workspace, sequence_id, 1)
+        assert stored is not None
+        version = stored
+    events = (SequenceEventType.CREATED, SequenceEventType.PUBLISHED)
+    await call.api.store.sequences.add(sequence_document(version, events, call.api.clock.real_now()))
+    call.api.courier.sequence_changed(workspace, sequence_id)
+    sequence = await call.api.store.sequences.one(workspace, sequence_id)
+    assert sequence is not None
+    return await whole(call, sequence, HTTPStatus.CREATED)
+
+
+async def replace(call: Call) -> Answer:
+    """Save the next version, if the document changed. People go on with the version they have."""
+    document = parsed(call.body.data)
+    for _ in range(PUBLISH_TRIES):
+        sequence = await existing(call)
+        check_match(call, sequence)
+        if sequence["archived"]:
+            raise conflict("archived", "This sequence is archived: it takes no new versions.")
+        mailboxes = await mailbox_ids(call, document, sequence["owner_id"])
+        if await _is_latest(call, sequence, document, mailboxes):
+            return await whole(call, sequence)
+        if await _publish(call, sequence, document, mailboxes):
+            return await whole(call, await existing(call))
+    raise conflict("busy", "Others are publishing this sequence at this moment: try again.")
+
+
+async def _is_latest(
+    call: Call, sequence: Document, document: SequenceDocument, mailboxes: list[UUID]
+) -> bool:
+    latest = await call.api.store.sequences.version(
+        call.caller.workspace, sequence["_id"], sequence["latest_version"]
+    )
+    return latest is not None and latest["document"] == document.dump() and latest["mailbox_ids"] == mailboxes
+
+
+async def _publish(call: Call, sequence: Document, document: SequenceDocument, mailboxes: list[UUID]) -> bool:
+    """Whether our document became the next version; if another took its number, that one is published."""
+    store, clock = call.api.store.sequences, call.api.clock
+    number = sequence["latest_version"] + 1
+    owner, by = sequence["owner_id"], call.caller.user_id
+    version = version_document(
+        sequence["_id"], call.caller.workspace, number, document, mailboxes, owner, by, clock.now()
+    )
+    ours = True
+    try:
+        await store.add_version(version)
+    except Duplicate:
+        stored = await store.version(call.caller.workspace, sequence["_id"], number)
+        assert stored is not None
+        version, ours = stored, False
+    await faults.point("api.version_stored")
+    published = await store.publish(version, clock.real_now())
+    call.api.courier.sequence_changed(call.caller.workspace, sequence["_id"])
+    if ours and not published:
+        current = await store.one(call.caller.workspace, sequence["_id"])
+        # Somebody who found our number taken may have published our version for us.
+        return current is not None and current["latest_version"] >= number
+    return ours
+
+
+async def archive(call: Call) -> Answer:
+    """Take no more people; those who are in it go on."""
+    for _ in range(PUBLISH_TRIES):
+        sequence = await existing(call)
+        if sequence["archived"]:
+            return await whole(call, sequence)
+        check_match(call, sequence)
+        version = await call.api.store.sequences.version(
+            call.caller.workspace, sequence["_id"], sequence["latest_version"]
+        )
+        assert version is not None
+        now, real_now = call.api.clock.now(), call.api.clock.real_now()
+        if await call.api.store.sequences.archive(sequence, version, now, real_now):
+            call.api.courier.sequence_changed(call.caller.workspace, sequence["_id"])
+            return await whole(call, await existing(call))
+    raise conflict("busy", "Others are changing this sequence at this moment: try again.")
+
+
+def check_match(call: Call, sequence: Document) -> None:
+    """Problem 412 if If-Match names another state than the sequence is in (RFC 9110, section 13.1.1)."""
+    given = call.request.headers.get("If-Match")
+    if given is None or given.strip() == "*":
+        return
+    current = sequence_etag(sequence)
+    if current not in [each.strip() for each in given.split(",")]:
+        raise Problem(
+            HTTPStatus.PRECONDITION_FAILED,
+            "changed-meanwhile",
+            f"The sequence changed since you read it: it is {current} now. Nothing was saved.",
+            headers={"ETag": current},
+        )
+
+
+_TAKES = Takes(schema_of=SequenceDocument, also=(YAML,), limit=MAX_SEQUENCE_BYTES)
+_ONE = "/v1/sequences/{sequence_id}"
+
+ROUTES = (
+    Route(
+        "GET",
+        "/v1/sequences",
+        list_sequences,
+        "List sequences",
+        KeyScope.READ,
+        answer=Page[SequenceShown],
+        query=SequenceQuery,
+        tag="Sequences",
+    ),
+    Route(
+        "POST",
+        "/v1/sequences",
+        create,
+        "Save a new sequence",
+        KeyScope.WRITE,
+        answer=SequenceWhole,
+        status=HTTPStatus.CREATED,
+        takes=_TAKES,
+        tag="Sequences",
+    ),
+    Route("GET", _ONE, get_sequence, "Read a sequence", KeyScope.READ, answer=SequenceWhole, tag="Sequences"),
+    Route(
+        "PUT",
+        _ONE,
+        replace,
+        "Save the next version of a sequence",
+        KeyScope.WRITE,
+        answer=SequenceWhole,
+        takes=_TAKES,
+        tag="Sequences",
+    ),
+    Route(
+        "GET",
+        _ONE + "/versions/{version}",
+        get_version,
+        "Read a version",
+        KeyScope.READ,
+        answer=VersionShown,
+        tag="Sequences",
+    ),
+    Route(
+        "POST",
+        _ONE + "/archive",
+        archive,
+        "Archive a sequence",
+        KeyScope.WRITE,
+        answer=SequenceWhole,
+        takes=Takes(Empty, optional=True),
+        tag="Sequences",
+    ),
+)

@@ -1,0 +1,160 @@
+"""What a route is: method, path, scope, what goes in and comes out; the OpenAPI document reads it too."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+from uuid import UUID, uuid4, uuid5
+
+from aiohttp import web
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from api.courier import Courier
+from api.keys import Caller, KeyScope
+from api.problems import field_errors, invalid, not_found
+from api.reads import Reads
+from api.settings import ApiSettings
+from api.store import Store
+from chassis.clock import Clock
+from chassis.secrets import Secrets
+from segue_contracts.problems import problems_of
+
+JSON = "application/json"
+YAML = "application/yaml"
+CSV = "text/csv"
+KIB = 1024
+MIB = 1024 * 1024
+
+
+class Closed(BaseModel):
+    """A request's part: unknown names are refused with the nearest known one."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Empty(Closed):
+    """An empty object, or no body at all."""
+
+
+class Shown(BaseModel):
+    """An answer's part; made from a document or a read model."""
+
+    model_config = ConfigDict(from_attributes=True, populate_by_name=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """What handlers work with; built in wiring."""
+
+    settings: ApiSettings
+    clock: Clock
+    secrets: Secrets
+    store: Store
+    reads: Reads
+    courier: Courier
+
+    def url(self, path: str) -> str:
+        """A link for clients."""
+        return self.settings.base_url + path
+
+
+class Ids:
+    """Ids for what a request makes; under an Idempotency-Key a repetition gets the same ones."""
+
+    def __init__(self, seed: UUID | None) -> None:
+        self._seed = seed
+        self._count = 0
+
+    def next(self) -> UUID:
+        """The next id; random unless the request can be repeated."""
+        self._count += 1
+        return uuid4() if self._seed is None else uuid5(self._seed, str(self._count))
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A body as it came: `data` is the model's instance, plain data where the route has no model, or text."""
+
+    content_type: str
+    data: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request that may be served: authenticated, in scope, its parts read and checked."""
+
+    api: Api
+    caller: Caller
+    request: web.Request
+    path: Mapping[str, str]
+    query: Any
+    body: Body
+    ids: Ids
+
+    def uuid(self, name: str, what: str) -> UUID:
+        """A path parameter that is an id; what is none names nothing, hence 404."""
+        try:
+            return UUID(self.path[name])
+        except ValueError:
+            raise not_found(what) from None
+
+    def number(self, name: str, what: str) -> int:
+        """A path parameter that counts from 1."""
+        text = self.path[name]
+        if not (text.isascii() and text.isdigit() and len(text) <= 9):
+            raise not_found(what)
+        return int(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a handler returns; None is an empty body."""
+
+    body: BaseModel | None = None
+    status: HTTPStatus = HTTPStatus.OK
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Handler = Callable[[Call], Awaitable[Answer]]
+
+
+@dataclass(frozen=True, slots=True)
+class Takes:
+    """What a route reads: `model` for JSON and YAML, None for plain data; `schema_of` is documented."""
+
+    model: type[BaseModel] | None = None
+    schema_of: type[BaseModel] | None = None
+    also: tuple[str, ...] = ()
+    limit: int = 256 * KIB
+    csv_limit: int = 0
+    optional: bool = False
+
+    @property
+    def content_types(self) -> tuple[str, ...]:
+        """What is understood."""
+        return (JSON, *self.also)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One line of the route table."""
+
+    method: str
+    path: str
+    handler: Handler
+    summary: str
+    scope: KeyScope
+    answer: type[BaseModel] | None = None
+    status: HTTPStatus = HTTPStatus.OK
+    query: type[BaseModel] | None = None
+    takes: Takes | None = None
+    tag: str = ""
+    also: tuple[HTTPStatus, ...] = ()
+
+
+def made(model: type[BaseModel], data: Any, below: str = "") -> Any:
+    """An instance of `model`; Problem 422 with a pointer for everything that is wrong."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise invalid(field_errors(problems_of(error, model), below)) from None

@@ -1,0 +1,30 @@
+"""What the API can be told from outside."""
+
+from pydantic import AnyHttpUrl, Field
+
+from chassis.secrets import SecretSettings
+from chassis.settings import ClockSettings, MongoSettings, ServiceSettings
+
+
+class BootstrapSettings(MongoSettings, ClockSettings):
+    """What making a workspace needs: the database, and no Kafka."""
+
+
+class ApiSettings(ServiceSettings, SecretSettings):
+    """The service's own settings; seconds are real ones."""
+
+    public_url: AnyHttpUrl = Field(
+        default=AnyHttpUrl("http://127.0.0.1:8080"), description="where clients reach this API, for links"
+    )
+    command_sweep_seconds: float = Field(default=1.0, gt=0, description="between two looks at open commands")
+    command_patience_seconds: float = Field(
+        default=5.0, gt=0, description="a command without a result after that is published again"
+    )
+    command_batch: int = Field(default=500, ge=1, le=5000, description="commands in one look")
+    live_page_seconds: float = Field(default=2.0, gt=0, description="between two looks of a live page")
+    live_pages: int = Field(default=200, ge=0, description="open live pages in this process; 0 is none")
+
+    @property
+    def base_url(self) -> str:
+        """`public_url` without the slash at its end."""
+        return str(self.public_url).rstrip("/")

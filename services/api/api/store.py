@@ -1,0 +1,444 @@
+"""What the API owns, in MongoDB: every query names its workspace, but for keys, webhooks and sweeps."""
+
+from collections.abc import Collection as Some
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from api.model import KEEP_SETTLED, CommandState, Settled, outbox_entry, published_fields
+from api.paging import NEWEST_FIRST, Kind, Order, PageQuery, read_page
+from chassis import documents as names
+from chassis.errors import Duplicate
+from chassis.store import Database, Document, Index, UpdateOne, Workspace
+from segue_contracts.events import SequenceEventType
+
+DAY_SECONDS = 24 * 60 * 60
+KEEP_IDEMPOTENCY_SECONDS = DAY_SECONDS
+INSERT_AT_ONCE = 1000
+MAX_RAW_BYTES = 64 * 1024
+SUPPRESSIONS_ORDER = Order((("at", -1, Kind.INSTANT), ("_id", -1, Kind.TEXT)))
+
+_NEWEST = (("workspace_id", 1), ("created_at", -1), ("_id", -1))
+INDEXES: dict[str, tuple[Index, ...]] = {
+    names.WORKSPACES: (Index((("name", 1),), "name", unique=True),),
+    names.USERS: (Index((("workspace_id", 1), ("email", 1)), "email", unique=True), Index(_NEWEST, "newest")),
+    names.API_KEYS: (Index(_NEWEST, "newest"),),
+    names.SEQUENCES: (
+        Index(_NEWEST, "newest"),
+        Index((("touched_at", 1),), "untold", partial={"outbox.0": {"$exists": True}}),
+    ),
+    names.SEQUENCE_VERSIONS: (Index((("workspace_id", 1), ("sequence_id", 1), ("version", -1)), "versions"),),
+    names.MAILBOXES: (
+        Index((("workspace_id", 1), ("address", 1)), "address", unique=True),
+        Index((("workspace_id", 1), ("owner_id", 1), ("created_at", 1)), "owner"),
+        Index(_NEWEST, "newest"),
+    ),
+    names.COMMANDS: (
+        Index((("next_at", 1),), "open", partial={"state": CommandState.ACCEPTED.value}),
+        Index((("workspace_id", 1), ("target", 1), ("created_at", -1)), "target"),
+        Index((("expires_at", 1),), "expires", expire_after_seconds=0),
+    ),
+    names.IDEMPOTENCY_KEYS: (
+        Index((("started_at", 1),), "expires", expire_after_seconds=KEEP_IDEMPOTENCY_SECONDS),
+    ),
+    names.SUPPRESSIONS: (Index((("workspace_id", 1), ("at", -1), ("_id", -1)), "newest"),),
+}
+
+
+async def ensure_indexes(database: Database) -> None:
+    """Create what is missing of the indexes of the collections that the API writes."""
+    for name, indexes in INDEXES.items():
+        await database.collection(name).ensure_indexes(indexes)
+
+
+class Store:
+    """The collections that the API writes, by domain."""
+
+    def __init__(self, database: Database) -> None:
+        self.people = Members(database)
+        self.sequences = Sequences(database)
+        self.mailboxes = Mailboxes(database)
+        self.commands = Commands(database)
+        self.idempotency = Idempotency(database)
+        self.inbound = Inbound(database)
+        self.suppressions = Suppressions(database)
+
+
+class Members:
+    """Workspaces, users and their keys."""
+
+    def __init__(self, database: Database) -> None:
+        self._workspaces = database.collection(names.WORKSPACES)
+        self._users = database.collection(names.USERS)
+        self._keys = database.collection(names.API_KEYS)
+
+    async def key(self, key_id: UUID) -> Document | None:
+        """A key of any workspace: it says itself which one."""
+        return await self._keys.find_one({"_id": key_id})
+
+    async def key_used(self, workspace: Workspace, key_id: UUID, now: datetime) -> None:
+        """Remember that a key was used."""
+        await self._keys.update_one({"_id": key_id, "workspace_id": workspace}, {"$set": {"last_used": now}})
+
+    async def add_key(self, key: Document) -> bool:
+        """Whether its id was free."""
+        return bool(await self._keys.insert_new([key]))
+
+    async def keys(self, workspace: Workspace, page: PageQuery) -> tuple[list[Document], str | None]:
+        """Keys without their hashes."""
+        return await read_page(self._keys, {"workspace_id": workspace}, NEWEST_FIRST, page, dict, {"hash": 0})
+
+    async def revoke_key(self, workspace: Workspace, key_id: UUID, now: datetime) -> bool:
+        """Revoke for good; False if there is no such key."""
+        found = {"_id": key_id, "workspace_id": workspace}
+        if await self._keys.update_one({**found, "revoked_at": None}, {"$set": {"revoked_at": now}}):
+            return True
+        return await self._keys.find_one(found, projection={"_id": 1}) is not None
+
+    async def workspace(self, workspace: Workspace) -> Document | None:
+        """The organisation."""
+        return await self._workspaces.find_one({"_id": workspace})
+
+    async def workspace_named(self, name: str) -> Document | None:
+        """For bootstrap: the organisation of that name."""
+        return await self._workspaces.find_one({"name": {"$eq": name}})
+
+    async def add_workspace(self, workspace: Document) -> None:
+        """Duplicate if the name is taken."""
+        await self._workspaces.insert_one(workspace)
+
+    async def user(self, workspace: Workspace, user_id: UUID) -> Document | None:
+        """A user of the workspace."""
+        return await self._users.find_one({"_id": user_id, "workspace_id": workspace})
+
+    async def user_at(self, workspace: Workspace, email: str) -> Document | None:
+        """The user with that address (in lower case)."""
+        return await self._users.find_one({"workspace_id": workspace, "email": {"$eq": email}})
+
+    async def add_user(self, user: Document) -> None:
+        """Duplicate if the address is taken."""
+        await self._users.insert_one(user)
+
+    async def users(self, workspace: Workspace, page: PageQuery) -> tuple[list[Document], str | None]:
+        """The users of the workspace."""
+        return await read_page(self._users, {"workspace_id": workspace}, NEWEST_FIRST, page, dict)
+
+
+class Sequences:
+    """Sequences and their versions."""
+
+    def __init__(self, database: Database) -> None:
+        self._sequences = database.collection(names.SEQUENCES)
+        self._versions = database.collection(names.SEQUENCE_VERSIONS)
+
+    async def one(self, workspace: Workspace, sequence_id: UUID) -> Document | None:
+        """A sequence."""
+        return await self._sequences.find_one({"_id": sequence_id, "workspace_id": workspace})
+
+    async def page(
+        self, workspace: Workspace, archived: bool | None, tag: str | None, page: PageQuery
+    ) -> tuple[list[Document], str | None]:
+        """Sequences, the newest first."""
+        found: Document = {"workspace_id": workspace}
+        if archived is not None:
+            found["archived"] = archived
+        if tag is not None:
+            found["tags"] = {"$eq": tag}
+        return await read_page(self._sequences, found, NEWEST_FIRST, page, dict)
+
+    async def version(self, workspace: Workspace, sequence_id: UUID, version: int) -> Document | None:
+        """One version, published or about to be."""
+        return await self._versions.find_one(
+            {"_id": names.version_id(sequence_id, version), "workspace_id": workspace}
+        )
+
+    async def add_version(self, version: Document) -> None:
+        """Duplicate if that number is taken."""
+        await self._versions.insert_one(version)
+
+    async def add(self, sequence: Document) -> bool:
+        """Whether it was new."""
+        return bool(await self._sequences.insert_new([sequence]))
+
+    async def publish(self, version: Document, real_now: datetime) -> bool:
+        """Make a stored version the latest; False if another one is, or the sequence is archived.
+
+        Whoever finds the next number taken calls it for the other's version: a crash between the two
+        writes would otherwise leave the sequence without a free number.
+        """
+        event = outbox_entry(version, SequenceEventType.PUBLISHED, version["created_at"])
+        return await self._sequences.update_one(
+            {
+                "_id": version["sequence_id"],
+                "workspace_id": version["workspace_id"],
+                "latest_version": version["version"] - 1,
+                "archived": False,
+            },
+            {"$set": published_fields(version, real_now), "$push": {"outbox": event}},
+        )
+
+    async def archive(self, sequence: Document, version: Document, now: datetime, real_now: datetime) -> bool:
+        """Take no more people; False if it changed since it was read."""
+        event = outbox_entry(version, SequenceEventType.ARCHIVED, now)
+        return await self._sequences.update_one(
+            {
+                "_id": sequence["_id"],
+                "workspace_id": sequence["workspace_id"],
+                "archived": False,
+                "latest_version": sequence["latest_version"],
+            },
+            {
+                "$set": {"archived": True, "updated_at": now, "touched_at": real_now},
+                "$push": {"outbox": event},
+            },
+        )
+
+    async def told(
+        self, workspace: Workspace, sequence_id: UUID, event_ids: Sequence[UUID]
+    ) -> Document | None:
+        """The brokers have these events; returns the sequence as it is then."""
+        return await self._sequences.find_one_and_update(
+            {"_id": sequence_id, "workspace_id": workspace},
+            {"$pull": {"outbox": {"event_id": {"$in": list(event_ids)}}}},
+        )
+
+    async def untold(self, touched_until: datetime, limit: int) -> list[Document]:
+        """Of all workspaces: sequences with events that the brokers have not acknowledged."""
+        return await self._sequences.find(
+            {"outbox.0": {"$exists": True}, "touched_at": {"$lte": touched_until}},
+            sort=[("touched_at", 1)],
+            limit=limit,
+        )
+
+
+class Mailboxes:
+    """Connected sending identities."""
+
+    def __init__(self, database: Database) -> None:
+        self._mailboxes = database.collection(names.MAILBOXES)
+
+    async def one(self, workspace: Workspace, mailbox_id: UUID) -> Document | None:
+        """A mailbox."""
+        return await self._mailboxes.find_one({"_id": mailbox_id, "workspace_id": workspace})
+
+    async def for_webhook(self, mailbox_id: UUID) -> Document | None:
+        """Of any workspace: a webhook proves itself by the mailbox's own secret."""
+        return await self._mailboxes.find_one(
+            {"_id": mailbox_id}, projection={"workspace_id": 1, "inbound_secret": 1}
+        )
+
+    async def page(self, workspace: Workspace, page: PageQuery) -> tuple[list[Document], str | None]:
+        """Mailboxes, the newest first."""
+        return await read_page(self._mailboxes, {"workspace_id": workspace}, NEWEST_FIRST, page, dict)
+
+    async def by_address(self, workspace: Workspace, addresses: Some[str]) -> dict[str, UUID]:
+        """Ids of the mailboxes with these addresses (in lower case)."""
+        found = await self._mailboxes.find(
+            {"workspace_id": workspace, "address": {"$in": list(addresses)}}, projection={"address": 1}
+        )
+        return {doc["address"]: doc["_id"] for doc in found}
+
+    async def first_of(self, workspace: Workspace, owner_id: UUID) -> UUID | None:
+        """The mailbox that a user connected first."""
+        found = await self._mailboxes.find_one(
+            {"workspace_id": workspace, "owner_id": owner_id},
+            projection={"_id": 1},
+            sort=[("created_at", 1)],
+        )
+        return found["_id"] if found else None
+
+    async def add(self, mailbox: Document) -> None:
+        """Duplicate if the address is connected already."""
+        await self._mailboxes.insert_one(mailbox)
+
+    async def change(self, mailbox: Document, fields: Document) -> Document | None:
+        """Set fields, if nobody did since it was read; the mailbox after it."""
+        return await self._mailboxes.find_one_and_update(
+            {
+                "_id": mailbox["_id"],
+                "workspace_id": mailbox["workspace_id"],
+                "updated_at": mailbox["updated_at"],
+            },
+            {"$set": fields},
+        )
+
+
+class Commands:
+    """Commands of people and clients: documents first, then messages, until their owner's result is seen."""
+
+    def __init__(self, database: Database) -> None:
+        self._commands = database.collection(names.COMMANDS)
+        self._results = database.collection(names.COMMAND_RESULTS)
+        self._enrollments = database.collection(names.ENROLLMENTS)
+
+    async def add(self, commands: Sequence[Document]) -> None:
+        """Store all; what is there already stays as it is. After a Retry some may be stored."""
+        for start in range(0, len(commands), INSERT_AT_ONCE):
+            await self._commands.insert_new(commands[start : start + INSERT_AT_ONCE])
+
+    async def one(self, workspace: Workspace, command_id: UUID) -> Document | None:
+        """A command."""
+        return await self._commands.find_one({"_id": command_id, "workspace_id": workspace})
+
+    async def has_target(self, workspace: Workspace, type: str, target: str) -> bool:
+        """Whether a command of that type was ever accepted for the target."""
+        found = {"workspace_id": workspace, "target": {"$eq": target}, "type": type}
+        return await self._commands.find_one(found, projection={"_id": 1}) is not None
+
+    async def lease(self, ids: Sequence[UUID], until: datetime) -> None:
+        """Nobody else looks at them until then."""
+        await self._commands.update_many(
+            {"_id": {"$in": list(ids)}, "state": CommandState.ACCEPTED.value},
+            {"$set": {"next_at": until}},
+            hint="_id_",
+        )
+
+    async def published(self, ids: Sequence[UUID], next_at: datetime, real_now: datetime) -> None:
+        """The brokers have them; without a result they are looked at again at `next_at`."""
+        await self._commands.update_many(
+            {"_id": {"$in": list(ids)}, "state": CommandState.ACCEPTED.value},
+            {"$set": {"published_at": real_now, "next_at": next_at}, "$inc": {"publishes": 1}},
+            hint="_id_",
+        )
+
+    async def open(self, real_now: datetime, limit: int) -> list[Document]:
+        """Of all workspaces: accepted commands that are to be looked at again, the longest waiting first."""
+        return await self._commands.find(
+            {"state": CommandState.ACCEPTED.value, "next_at": {"$lte": real_now}},
+            sort=[("next_at", 1)],
+            limit=limit,
+        )
+
+    async def results(self, commands: Sequence[Document]) -> dict[UUID, Document]:
+        """Their owners' results by command id."""
+        found = await self._results.find(
+            {**_within(commands), "_id": {"$in": [each["_id"] for each in commands]}}
+        )
+        return {doc["_id"]: doc for doc in found}
+
+    async def enrollments(self, commands: Sequence[Document]) -> dict[str, Document]:
+        """For enrolls: the enrollments that they are about, by target."""
+        ids = [UUID(each["target"]) for each in commands if each["type"] == "enroll"]
+        if not ids:
+            return {}
+        found = await self._enrollments.find(
+            {**_within(commands), "_id": {"$in": ids}}, projection={"tombstone": 1}
+        )
+        return {str(doc["_id"]): doc for doc in found}
+
+    async def settle(self, outcomes: Sequence[tuple[Document, Settled]], real_now: datetime) -> None:
+        """Keep what became of them, and no longer what they said: it is personal, and done with."""
+        expires = real_now + KEEP_SETTLED
+        await self._commands.bulk(
+            [
+                UpdateOne(
+                    {
+                        "_id": command["_id"],
+                        "workspace_id": command["workspace_id"],
+                        "state": CommandState.ACCEPTED.value,
+                    },
+                    {
+                        "$set": {"state": what.state.value, "result": what.result(), "expires_at": expires},
+                        "$unset": {"message": "", "next_at": ""},
+                    },
+                )
+                for command, what in outcomes
+            ]
+        )
+
+
+class Idempotency:
+    """What was answered to requests with an Idempotency-Key, for a day."""
+
+    def __init__(self, database: Database) -> None:
+        self._keys = database.collection(names.IDEMPOTENCY_KEYS)
+
+    async def claim(self, claim: Document) -> Document | None:
+        """None if the claim is ours, else what is stored under the key."""
+        try:
+            await self._keys.insert_one(claim)
+        except Duplicate:
+            return await self._keys.find_one({"_id": claim["_id"], "workspace_id": claim["workspace_id"]})
+        return None
+
+    async def take_over(self, stored: Document, claim: Document) -> bool:
+        """Take a claim whose holder is gone."""
+        return await self._keys.update_one(
+            {
+                "_id": stored["_id"],
+                "workspace_id": stored["workspace_id"],
+                "answer": None,
+                "started_at": stored["started_at"],
+            },
+            {"$set": {"started_at": claim["started_at"], "token": claim["token"]}},
+        )
+
+    async def answered(self, claim: Document, answer: Document) -> None:
+        """Keep the answer, if the claim is still ours."""
+        await self._keys.update_one(_own(claim), {"$set": {"answer": answer}})
+
+    async def release(self, claim: Document) -> None:
+        """Forget a claim that led to no answer worth keeping."""
+        await self._keys.delete_one({**_own(claim), "answer": None})
+
+
+class Inbound:
+    """Raw messages; the detector owns them from the insert on."""
+
+    def __init__(self, database: Database) -> None:
+        self._inbound = database.collection(names.INBOUND)
+        self._files = database.files()
+
+    async def add(self, inbound: Document, raw: bytes, file_id: UUID) -> bool:
+        """Make a message durable, its file first; whether it was new.
+
+        `file_id` is a fresh one: an upload that broke off may have left chunks under any id tried before.
+        """
+        if len(raw) <= MAX_RAW_BYTES:
+            return bool(await self._inbound.insert_new([{**inbound, "raw": raw}]))
+        found = {"_id": inbound["_id"], "workspace_id": inbound["workspace_id"]}
+        if await self._inbound.find_one(found, projection={"_id": 1}) is not None:
+            return False
+        await self._files.put(file_id, str(inbound["_id"]), raw)
+        if await self._inbound.insert_new([{**inbound, "raw_file": file_id}]):
+            return True
+        stored = await self._inbound.find_one(found, projection={"raw_file": 1})
+        if stored is not None and stored.get("raw_file") != file_id:
+            await self._files.delete(file_id)
+        return False
+
+
+class Suppressions:
+    """Addresses, domains and phones that must not be written to, as keyed hashes."""
+
+    def __init__(self, database: Database) -> None:
+        self._suppressions = database.collection(names.SUPPRESSIONS)
+
+    async def add(self, suppression: Document) -> bool:
+        """Whether it was new; who was first keeps the reason."""
+        return bool(await self._suppressions.insert_new([suppression]))
+
+    async def one(self, workspace: Workspace, suppression_id: str) -> Document | None:
+        """A suppression."""
+        return await self._suppressions.find_one({"_id": {"$eq": suppression_id}, "workspace_id": workspace})
+
+    async def page(self, workspace: Workspace, page: PageQuery) -> tuple[list[Document], str | None]:
+        """Suppressions, the newest first."""
+        return await read_page(
+            self._suppressions, {"workspace_id": workspace}, SUPPRESSIONS_ORDER, page, dict
+        )
+
+    async def remove(self, workspace: Workspace, suppression_id: str) -> bool:
+        """Whether there was one."""
+        return await self._suppressions.delete_one(
+            {"_id": {"$eq": suppression_id}, "workspace_id": workspace}
+        )
+
+
+def _within(documents: Sequence[Document]) -> dict[str, Any]:
+    return {"workspace_id": {"$in": list({each["workspace_id"] for each in documents})}}
+
+
+def _own(claim: Document) -> Document:
+    return {"_id": claim["_id"], "workspace_id": claim["workspace_id"], "token": claim["token"]}

@@ -1,0 +1,12 @@
+"""The API's metric names, all of them."""
+
+from chassis.telemetry import counter, gauge, histogram
+
+REQUESTS = counter("segue_api_requests", "Requests answered", ["method", "route", "status"])
+REQUEST_SECONDS = histogram("segue_api_request_seconds", "From the request's head to the answer", ["route"])
+ACCEPTED = counter("segue_api_commands_accepted", "Commands stored and answered with 202", ["type"])
+SETTLED = counter("segue_api_commands_settled", "Commands whose owner's result was seen", ["type", "state"])
+REPUBLISHED = counter("segue_api_commands_published_by_sweep", "Commands without a result, published again")
+LEFT_TO_SWEEP = counter("segue_api_letters_left_to_sweep", "Messages that could not be published at once")
+INBOUND = counter("segue_api_inbound", "Inbound webhooks", ["result"])
+LIVE_PAGES = gauge("segue_api_live_pages", "Open live pages")

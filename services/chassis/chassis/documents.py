@@ -1,0 +1,437 @@
+"""The collections, who writes each, and the narrow read models of what one service reads of another's.
+
+A read model is a frozen dataclass with a `PROJECTION` (what is fetched) and `read` (from the document). The
+writers' own models live in their services; tests hold each read model against its writer.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar, Self
+from uuid import UUID
+
+Document = dict[str, Any]
+
+# Written by the api.
+SEQUENCES = "sequences"
+SEQUENCE_VERSIONS = "sequence_versions"
+WORKSPACES = "workspaces"
+MAILBOXES = "mailboxes"
+USERS = "users"
+API_KEYS = "api_keys"
+COMMANDS = "commands"
+IDEMPOTENCY_KEYS = "idempotency_keys"
+# Written by the scheduler.
+PEOPLE = "people"
+COMPANIES = "companies"
+ENROLLMENTS = "enrollments"
+STOPS = "stops"
+HOLDS = "holds"
+# Written by the sender.
+DELIVERIES = "deliveries"
+TASKS = "tasks"
+# Written by the reply detector; the api inserts.
+INBOUND = "inbound"
+# Anyone adds, only the api removes.
+SUPPRESSIONS = "suppressions"
+# Written by whoever owns the command's topic: scheduler or sender.
+COMMAND_RESULTS = "command_results"
+
+
+def version_id(sequence_id: UUID, version: int) -> str:
+    """The `_id` of a sequence version; versions never change once written."""
+    return f"{sequence_id}:{version}"
+
+
+def hold_id(scope: str, scope_id: UUID) -> str:
+    """The `_id` of a hold: one for each thing that can be held."""
+    return f"{scope}:{scope_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class VersionView:
+    """A published version: the sequence document as data, and what publishing resolved."""
+
+    PROJECTION: ClassVar[Document] = {
+        "workspace_id": 1,
+        "sequence_id": 1,
+        "version": 1,
+        "document": 1,
+        "mailbox_ids": 1,
+        "owner_id": 1,
+    }
+    workspace_id: UUID
+    sequence_id: UUID
+    version: int
+    document: Document
+    mailbox_ids: tuple[UUID, ...]
+    owner_id: UUID
+
+    @classmethod
+    def read(cls, doc: Document) -> Self:
+        return cls(
+            doc["workspace_id"],
+            doc["sequence_id"],
+            doc["version"],
+            doc["document"],
+            tuple(doc["mailbox_ids"]),
+            doc["owner_id"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceView:
+    """What enrolling needs of a sequence: its latest version, and whether it still takes people."""
+
+    PROJECTION: ClassVar[Document] = {"workspace_id": 1, "latest_version": 1, "archived": 1, "owner_id": 1}
+    id: UUID
+    workspace_id: UUID
+    latest_version: int
+    archived: bool
+    owner_id: UUID
+
+    @classmethod
+    def read(cls, doc: Document) -> Self:
+        return cls(
+            doc["_id"],
+            doc["workspace_id"],
+            doc["latest_version"],
+            doc.get("archived", False),
+            doc["owner_id"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SmtpIdentity:
+    """How a mailbox sends. `secret` is the encrypted password, or None for a server without AUTH."""
+
+    host: str
+    port: int
+    security: str  # none | starttls | tls
+    username: str | None
+    secret: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class MailboxView:
+    """A connected sending identity, as the scheduler (zone) and the sender (everything) see it."""
+
+    PROJECTION: ClassVar[Document] = {
+        "workspace_id": 1,
+        "address": 1,
+        "display_name": 1,
+        "owner_id": 1,
+        "signature": 1,
+        "zone": 1,
+        "country": 1,
+        "windows": 1,
+        "time_off": 1,
+        "smtp": 1,
+    }
+    id: UUID
+    workspace_id: UUID
+    address: str
+    display_name: str
+    owner_id: UUID
+    signature: str
+    zone: str | None
+    country: str | None
+    windows: dict[str, list[str]] | None
+    time_off: tuple[str, ...]  # ISO dates, or "from/to"
+    smtp: SmtpIdentity
+
+    @classmethod
+    def read(cls, doc: Document) -> Self:
+        smtp = doc["smtp"]
+        return cls(
+            doc["_id"],
+            doc["workspace_id"],
+            doc["address"],
+            doc.get("display_name", ""),
+            doc["owner_id"],
+            doc.get("signature", ""),
+            doc.get("zone"),
+            doc.get("country"),
+            doc.get("windows"),
+            tuple(doc.get("time_off") or ()),
+            SmtpIdentity(
+                smtp["host"], smtp["port"], smtp["security"], smtp.get("username"), smtp.get("secret")
+            ),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceView:
+    """The organisation's defaults. `in_doubt_policy`: wait (a person decides) or resend."""
+
+    PROJECTION: ClassVar[Document] = {"tokens": 1, "in_doubt_policy": 1, "name": 1}
+    id: UUID
+    name: str
+    tokens: dict[str, str]
+    in_doubt_policy: str
+
+    @classmethod
+    def read(cls, doc: Document) -> Self:
+        return cls(
+            doc["_id"], doc.get("name", ""), doc.get("tokens") or {}, doc.get("in_doubt_policy", "wait")
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PersonView:
+    """Whom we write to; `prospect` is the contract's Prospect as data."""
+
+    PROJECTION: ClassVar[Document] = {"workspace_id": 1, "prospect": 1, "company_key": 1}
+    id: UUID
+    workspace_id: UUID
+    prospect: Document
+    company_key: str | None
+
+    @classmethod
+    def read(cls, doc: Document) -> Self:
+        return cls(doc["_id"], doc["workspace_id"], doc["prospect"], doc.get("company_key"))
+
+
+@dataclass(frozen=True, slots=True)
+class EnrollmentView:
+    """The truth about an enrollment as the sender reads it before it acts."""
+
+    PROJECTION: ClassVar[Document] = {
+        "workspace_id": 1,
+        "state": 1,
+        "stage_id": 1,
+        "stage_index": 1,
+        "attempt": 1,
+        "send_before": 1,
+        "sequence_id": 1,
+        "sequence_version": 1,
+        "person_id": 1,
+        "company_id": 1,
+        "company_key": 1,
+        "mailbox_id": 1,
+        "owner_id": 1,
+        "is_test": 1,
+        "ended": 1,
+        "edits": 1,
+    }
+    id: UUID
+    workspace_id: UUID
+    state: str
+    stage_id: str | None
+    stage_index: int
+    attempt: int
+    send_before: datetime | None
+    sequence_id: UUID
+    sequence_version: int
+    person_id: UUID
+    company_id: UUID | None
+    company_key: str | None
+    mailbox_id: UUID
+    owner_id: UUID
+    is_test: bool
+    ended: bool
+    edits: dict[str, dict[str, str]]  # stage id to changed subject and text, for this person only
+
+    @classmethod
+    def read(cls, doc: Document) -> Self:
+        return cls(
+            doc["_id"],
+            doc["workspace_id"],
+            doc["state"],
+            doc.get("stage_id"),
+            doc.get("stage_index", 0),
+            doc.get("attempt", 0),
+            doc.get("send_before"),
+            doc["sequence_id"],
+            doc["sequence_version"],
+            doc["person_id"],
+            doc.get("company_id"),
+            doc.get("company_key"),
+            doc["mailbox_id"],
+            doc["owner_id"],
+            doc.get("is_test", False),
+            doc["ended"],
+            doc.get("edits") or {},
+        )
+
+    def hold_ids(self) -> tuple[str, ...]:
+        """The ids of every hold that could be over this enrollment."""
+        scopes = {
+            "enrollment": self.id,
+            "person": self.person_id,
+            "company": self.company_id,
+            "sequence": self.sequence_id,
+            "mailbox": self.mailbox_id,
+            "workspace": self.workspace_id,
+        }
+        return tuple(hold_id(scope, key) for scope, key in scopes.items() if key is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryView:
+    """What the reply detector needs of a delivery: which enrollment a Message-ID belongs to."""
+
+    PROJECTION: ClassVar[Document] = {
+        "workspace_id": 1,
+        "enrollment_id": 1,
+        "stage_id": 1,
+        "message_id": 1,
+        "mailbox_id": 1,
+        "recipient": 1,
+    }
+    id: str
+    workspace_id: UUID
+    enrollment_id: UUID
+    stage_id: str
+    message_id: str | None
+    mailbox_id: UUID
+    recipient: str | None
+
+    @classmethod
+    def read(cls, doc: Document) -> Self:
+        return cls(
+            doc["_id"],
+            doc["workspace_id"],
+            doc["enrollment_id"],
+            doc["stage_id"],
+            doc.get("message_id"),
+            doc["mailbox_id"],
+            doc.get("recipient"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StoppedView:
+    """What the reply detector measures: which cause ended an enrollment, and when (a real instant)."""
+
+    PROJECTION: ClassVar[Document] = {"stop": 1, "updated_at": 1}
+    id: UUID
+    cause_id: UUID
+    written_at: datetime
+
+    @classmethod
+    def read(cls, doc: Document) -> Self:
+        return cls(doc["_id"], doc["stop"]["cause_id"], doc["updated_at"])
+
+
+@dataclass(frozen=True, slots=True)
+class EnrollmentStory:
+    """An enrollment as people see it: where it stands, what is planned and why, what happened.
+
+    A tombstone (a stop that came before its enroll) has none of the other fields.
+    """
+
+    PROJECTION: ClassVar[Document] = dict.fromkeys(
+        (
+            *("workspace_id", "state", "sequence_id", "sequence_version", "person_id", "external_id"),
+            *("generation", "company_key", "owner_id", "mailbox_id", "is_test", "stage_id", "stage_index"),
+            *("channel", "attempt", "planned_at", "send_before", "zone", "reasons", "parked_by", "stop"),
+            *("failure", "edits", "history", "created_at", "ended", "ended_at", "tombstone"),
+        ),
+        1,
+    )
+    LAST_EVENT: ClassVar[Document] = {**PROJECTION, "history": {"$slice": -1}}
+    id: UUID
+    state: str
+    sequence_id: UUID
+    sequence_version: int
+    person_id: UUID
+    external_id: str
+    generation: int
+    company_key: str | None
+    owner_id: UUID
+    mailbox_id: UUID
+    is_test: bool
+    stage_id: str | None
+    stage_index: int | None
+    channel: str | None
+    attempt: int
+    planned_at: datetime | None
+    send_before: datetime | None
+    zone: str | None
+    reasons: tuple[Document, ...]
+    parked_by: str | None
+    stop: Document | None
+    failure: str | None
+    edits: dict[str, dict[str, str]]
+    history: tuple[Document, ...]
+    created_at: datetime
+    ended: bool
+    ended_at: datetime | None
+
+    @classmethod
+    def read(cls, doc: Document) -> Self:
+        given = ("channel", "planned_at", "send_before", "zone", "parked_by", "stop", "failure", "ended_at")
+        required = (
+            *("state", "sequence_id", "sequence_version", "person_id", "external_id", "owner_id"),
+            *("mailbox_id", "created_at", "ended"),
+        )
+        return cls(
+            id=doc["_id"],
+            generation=doc.get("generation", 1),
+            company_key=doc.get("company_key"),
+            is_test=doc.get("is_test", False),
+            stage_id=doc.get("stage_id"),
+            stage_index=doc.get("stage_index"),
+            attempt=doc.get("attempt", 0),
+            reasons=tuple(doc.get("reasons") or ()),
+            edits=doc.get("edits") or {},
+            history=tuple(doc.get("history") or ()),
+            **dict[str, Any]({name: doc.get(name) for name in given}),
+            **dict[str, Any]({name: doc[name] for name in required}),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryStory:
+    """A delivery as people see it: the message as it was sent, or the task and what became of it."""
+
+    PROJECTION: ClassVar[Document] = dict.fromkeys(
+        (
+            *("workspace_id", "enrollment_id", "stage_id", "stage_index", "sequence_id", "person_id"),
+            *("mailbox_id", "owner_id", "channel", "attempt", "state", "recipient", "subject", "text"),
+            *("message_id", "until", "reason", "code", "sent_at", "settled_at", "task"),
+        ),
+        1,
+    )
+    id: str
+    enrollment_id: UUID
+    stage_id: str
+    stage_index: int | None
+    sequence_id: UUID | None
+    person_id: UUID | None
+    mailbox_id: UUID | None
+    owner_id: UUID | None
+    channel: str | None
+    attempt: int
+    state: str
+    recipient: str | None
+    subject: str | None
+    text: str | None
+    message_id: str | None
+    until: datetime | None
+    reason: str | None
+    code: str | None
+    sent_at: datetime | None
+    settled_at: datetime | None
+    task: Document | None
+
+    @classmethod
+    def read(cls, doc: Document) -> Self:
+        given = (
+            *("stage_index", "sequence_id", "person_id", "mailbox_id", "owner_id", "channel", "recipient"),
+            *("subject", "text", "message_id", "until", "reason", "code", "sent_at", "settled_at", "task"),
+        )
+        return cls(
+            id=doc["_id"],
+            enrollment_id=doc["enrollment_id"],
+            stage_id=doc["stage_id"],
+            attempt=doc.get("attempt", 0),
+            state=doc["state"],
+            **dict[str, Any]({name: doc.get(name) for name in given}),
+        )
+
+
+def hold_is_active(doc: Document, now: datetime) -> bool:
+    """Whether a hold document holds at the business instant `now`: not lifted, not past its end."""
+    until = doc.get("until")
+    return doc.get("lifted_at") is None and (until is None or until > now)

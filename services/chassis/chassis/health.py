@@ -1,0 +1,147 @@
+"""Says over HTTP whether the process started, lives and makes progress, and why not; and its metrics."""
+
+import asyncio
+import contextlib
+import inspect
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from datetime import datetime
+from http import HTTPStatus
+from typing import Protocol
+
+import orjson
+from aiohttp import web
+
+from chassis.clock import Clock
+from chassis.errors import Retry
+from chassis.settings import HttpSettings
+from chassis.telemetry import exposition, fields
+
+log = logging.getLogger(__name__)
+
+Check = Callable[[], Awaitable[str | None] | str | None]
+"""None when all is well, or a reason: constant words and numbers, for it is shown without a password."""
+
+MAX_SKEW_SECONDS = 5.0
+CHECK_SECONDS = 3.0
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class TellsTime(Protocol):
+    """The database, as the clock check needs it; raises Retry when it does not answer."""
+
+    async def server_time(self) -> datetime: ...
+
+
+class Health:
+    """Named checks. Unready takes the process out of its load balancer; dead has it restarted."""
+
+    def __init__(self, *, check_seconds: float = CHECK_SECONDS) -> None:
+        self._check_seconds = check_seconds
+        self._started = False
+        self._ready: dict[str, Check] = {}
+        self._alive: dict[str, Check] = {}
+
+    def started(self) -> None:
+        """Start-up is over."""
+        self._started = True
+
+    def check(self, name: str, check: Check) -> None:
+        """Readiness: progress, clocks, connections."""
+        self._ready[name] = check
+
+    def liveness(self, name: str, check: Check) -> None:
+        """Only what a restart cures and what does not end the process by itself."""
+        self._alive[name] = check
+
+    def unstarted(self) -> dict[str, str]:
+        """Reasons by name; empty when start-up is over."""
+        return {} if self._started else {"startup": "still starting"}
+
+    async def dead(self) -> dict[str, str]:
+        """Reasons by check for a restart; empty when the process lives."""
+        return await self._reasons(self._alive)
+
+    async def unready(self) -> dict[str, str]:
+        """Reasons by check; empty when ready. A check that takes too long or raises is a reason too."""
+        return self.unstarted() or await self._reasons(self._ready)
+
+    async def _reasons(self, checks: Mapping[str, Check]) -> dict[str, str]:
+        found = await asyncio.gather(*(self._ask(name, check) for name, check in checks.items()))
+        return {name: reason for name, reason in zip(checks, found, strict=True) if reason is not None}
+
+    async def _ask(self, name: str, check: Check) -> str | None:
+        try:
+            async with asyncio.timeout(self._check_seconds):
+                answer = check()
+                return await answer if inspect.isawaitable(answer) else answer
+        except TimeoutError:
+            return f"no answer within {self._check_seconds:g} s"
+        except Exception as error:  # noqa: BLE001 - a broken check must say so, not look like a broken server
+            log.warning("health check failed", extra=fields("health.failed", check=name, error=repr(error)))
+            return f"the check failed: {type(error).__name__}"
+
+
+def clock_check(database: TellsTime, clock: Clock) -> Check:
+    """Not ready while the unscaled clock is more than 5 s off mongod's, which leases are compared with."""
+
+    async def check() -> str | None:
+        try:
+            server_time = await database.server_time()
+        except Retry:
+            return "the database can't be reached"
+        skew = abs((server_time - clock.real_now()).total_seconds())
+        return f"the clock is {skew:.0f} s off the database's" if skew > MAX_SKEW_SECONDS else None
+
+    return check
+
+
+def add_routes(app: web.Application, health: Health) -> None:
+    """`/health/startup`, `/health/live`, `/health/ready` (200 or 503 with reasons in JSON) and `/metrics`."""
+
+    async def startup(_: web.Request) -> web.Response:
+        return _answer(health.unstarted())
+
+    async def live(_: web.Request) -> web.Response:
+        return _answer(await health.dead())
+
+    async def ready(_: web.Request) -> web.Response:
+        return _answer(await health.unready())
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(body=exposition(), headers={"Content-Type": METRICS_TYPE})
+
+    app.router.add_get("/health/startup", startup)
+    app.router.add_get("/health/live", live)
+    app.router.add_get("/health/ready", ready)
+    app.router.add_get("/metrics", metrics)
+
+
+@contextlib.asynccontextmanager
+async def listening(
+    settings: HttpSettings, health: Health, app: web.Application | None = None, *, grace_seconds: float = 1.0
+) -> AsyncIterator[int]:
+    """Serve `app` (or nothing but health) for the time of the block; yields the port.
+
+    At the end, requests under way may take `grace_seconds`.
+    """
+    if app is None:
+        app = web.Application()
+    add_routes(app, health)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=grace_seconds)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, settings.http_host, settings.http_port).start()
+        host, port = runner.addresses[0][:2]
+        log.info("listening", extra=fields("health.listening", host=host, port=port))
+        yield int(port)
+    finally:
+        await runner.cleanup()
+
+
+def _answer(reasons: Mapping[str, str]) -> web.Response:
+    return web.Response(
+        status=HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK,
+        body=orjson.dumps({"ok": not reasons, "reasons": dict(reasons)}),
+        content_type="application/json",
+    )

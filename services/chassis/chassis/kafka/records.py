@@ -1,0 +1,54 @@
+"""What we publish and what we consume, as plain values."""
+
+from dataclasses import dataclass
+
+from segue_contracts.codec import encode
+from segue_contracts.message import Message
+
+Headers = tuple[tuple[str, bytes], ...]
+Place = tuple[str, int]
+"""A declared topic's name (without any prefix) and a partition."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record to publish; `topic` is the declared name, without any prefix.
+
+    Without `partition`, the key chooses it as Java's default partitioner does.
+    """
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+    partition: int | None = None
+
+    @classmethod
+    def of(cls, message: Message) -> "Record":
+        """The record of a message of the contract."""
+        encoded = encode(message)
+        return cls(encoded.topic, encoded.key, encoded.value, encoded.headers)
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A consumed record; `topic` is the declared name, without any prefix. `value` is None for a
+    tombstone.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+    timestamp_ms: int
+
+    @property
+    def place(self) -> Place:
+        """Where it came from."""
+        return self.topic, self.partition
+
+    def header(self, name: str) -> bytes | None:
+        """The first header of that name."""
+        return next((value for key, value in self.headers if key == name), None)

@@ -1,0 +1,66 @@
+"""Secrets at rest and keyed hashes: what the database keeps must be useless without the key."""
+
+import hashlib
+import hmac
+import re
+from base64 import urlsafe_b64encode
+from uuid import UUID
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from chassis.settings import PREFIX
+
+
+class SecretSettings(BaseSettings):
+    """`secret_keys`: the newest first, separated by commas; older ones still decrypt."""
+
+    # As the other mixins: the last base's configuration wins, and one without the prefix would take it away.
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
+
+    secret_keys: SecretStr
+
+
+class Secrets:
+    """Encrypts with the newest key, decrypts with any of them, hashes with the last one, which never goes."""
+
+    def __init__(self, settings: SecretSettings) -> None:
+        keys = [key.strip() for key in settings.secret_keys.get_secret_value().split(",") if key.strip()]
+        if not keys or min(map(len, keys)) < 16:
+            raise ValueError("SEGUE_SECRET_KEYS needs at least one key of 16 characters or more")
+        self._fernet = MultiFernet([Fernet(urlsafe_b64encode(_derive(key, b"encrypt"))) for key in keys])
+        self._hash_key = _derive(keys[-1], b"hash")
+
+    def encrypt(self, text: str) -> str:
+        """A token that only `decrypt` reads."""
+        return self._fernet.encrypt(text.encode()).decode()
+
+    def decrypt(self, token: str) -> str:
+        """The text; ValueError if no key fits."""
+        try:
+            return self._fernet.decrypt(token.encode()).decode()
+        except InvalidToken as error:
+            raise ValueError("a stored secret does not fit any of SEGUE_SECRET_KEYS") from error
+
+    def keyed(self, purpose: str) -> bytes:
+        """A 32-byte key of its own for one purpose, stable over rotations."""
+        return _derive(self._hash_key.hex(), purpose.encode())
+
+    def suppression_id(self, workspace_id: UUID, kind: str, value: str) -> str:
+        """The keyed hash under which an address, phone or domain is suppressed in one workspace."""
+        text = f"{workspace_id}/{kind}/{_normal(kind, value)}"
+        return hmac.new(self._hash_key, text.encode(), hashlib.sha256).hexdigest()
+
+
+def _normal(kind: str, value: str) -> str:
+    """One spelling for what people write in many: `+49 (30) 12-34` and `0049301234` are one phone."""
+    value = value.strip().casefold()
+    if kind != "phone":
+        return value
+    digits = re.sub(r"[^0-9+]", "", re.split(r"x|ext", value, maxsplit=1)[0])
+    return "+" + digits[2:] if digits.startswith("00") else digits
+
+
+def _derive(key: str, purpose: bytes) -> bytes:
+    return hmac.new(key.encode(), b"segue/" + purpose, hashlib.sha256).digest()

@@ -1,0 +1,77 @@
+"""Builds the detector's clients and puts them together; the only place that does."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import timedelta
+
+from chassis.clock import Clock
+from chassis.health import clock_check, listening
+from chassis.kafka import DeadLetters, Publisher
+from chassis.secrets import Secrets
+from chassis.service import Service
+from chassis.store import Database, connect
+from reply_detector.classify import classify
+from reply_detector.handlers import Classify, Detector, Publishes
+from reply_detector.settings import DetectorSettings
+from reply_detector.store import DetectorStore
+from reply_detector.stream import InboundStream
+from reply_detector.sweep import Sweep
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The detector without Kafka."""
+
+    store: DetectorStore
+    detector: Detector
+    sweep: Sweep
+
+
+@contextlib.asynccontextmanager
+async def wiring(settings: DetectorSettings, service: Service) -> AsyncIterator[None]:
+    """The agent, the sweep and their clients; Kafka may be away, also at the start, the database not."""
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(listening(settings, service.health))
+        with service.stage("mongodb"):
+            database = await stack.enter_async_context(connect(settings))
+        # Not entered: it connects at its first record, so that the sweep judges while Kafka is away.
+        publisher = Publisher(settings)
+        stack.push_async_exit(publisher)
+        clock = settings.clock()
+        parts = assemble(settings, clock, database, publisher)
+        with service.stage("indexes"):
+            await parts.store.ensure_indexes()
+        stream = InboundStream(settings, parts.detector, DeadLetters(publisher))
+        service.health.check("clock", clock_check(database, clock))
+        service.health.check("agent", stream.unready)
+        service.spawn("agent", stream.run, stop=stream.stop)
+        service.periodic("inbound sweep", settings.inbound_sweep_seconds, parts.sweep.run)
+        yield
+
+
+def assemble(
+    settings: DetectorSettings,
+    clock: Clock,
+    database: Database,
+    publisher: Publishes,
+    judge: Classify = classify,
+) -> Parts:
+    """The detector over given clients."""
+    store = DetectorStore(database)
+    detector = Detector(
+        store,
+        publisher,
+        judge,
+        Secrets(settings).suppression_id,
+        clock,
+        default_hold=timedelta(days=settings.auto_reply_hold_days),
+    )
+    sweep = Sweep(
+        store,
+        detector,
+        clock,
+        patience_seconds=settings.inbound_patience_seconds,
+        batch=settings.inbound_sweep_batch,
+    )
+    return Parts(store, detector, sweep)

@@ -1,0 +1,329 @@
+"""The scheduler's documents: every write is one guarded update, every read names its workspace.
+
+Named exceptions to the workspace rule, because they serve all workspaces at once: the due loop (`due`,
+`dispatch`, `ask_again`) and the sweeps (`untold`, `parked_holds`, `parked_under`, `unapplied_stops`).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from chassis import documents as names
+from chassis.documents import MailboxView, SequenceView, VersionView, WorkspaceView
+from chassis.store import Database, Index, UpdateOne
+from scheduler.model import Change, Document, State
+from scheduler.story import number
+from segue_contracts.ids import SHARDS
+
+SHARDS_PER_QUERY = 60
+"""Over 200 scans in one query MongoDB sorts the whole backlog instead of merging them."""
+WITHOUT_HISTORY: Document = {"history": 0}
+
+INDEXES: dict[str, Sequence[Index]] = {
+    names.ENROLLMENTS: (
+        Index((("shard", 1), ("due_at", 1)), "due", partial={"due_at": {"$exists": True}}),
+        Index((("workspace_id", 1), ("sequence_id", 1), ("ended", 1), ("_id", 1)), "sequence"),
+        Index((("workspace_id", 1), ("person_id", 1), ("ended", 1)), "person"),
+        Index(
+            (("workspace_id", 1), ("company_key", 1), ("ended", 1)),
+            "company",
+            partial={"company_key": {"$exists": True}},
+        ),
+        Index((("parked_by", 1), ("_id", 1)), "parked", partial={"parked_by": {"$exists": True}}),
+        Index((("updated_at", 1),), "untold", partial={"outbox.0": {"$exists": True}}),
+    ),
+    names.PEOPLE: (
+        Index((("workspace_id", 1), ("external_id", 1)), "external_id", unique=True),
+        Index((("workspace_id", 1), ("addresses", 1)), "addresses"),
+        Index((("workspace_id", 1), ("phones", 1)), "phones"),
+    ),
+    names.COMPANIES: (Index((("workspace_id", 1), ("key", 1)), "key", unique=True),),
+    names.STOPS: (
+        Index((("workspace_id", 1), ("key", 1), ("at", 1)), "key"),
+        Index((("recorded_at", 1),), "unapplied", partial={"applied": False}),
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """An enrollment as it was read, and the change to make to exactly that."""
+
+    enrollment: Document
+    change: Change
+
+
+class SchedulerStore:
+    """People, companies, enrollments, holds and scoped stops."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._enrollments = database.collection(names.ENROLLMENTS)
+        self._people = database.collection(names.PEOPLE)
+        self._companies = database.collection(names.COMPANIES)
+        self._stops = database.collection(names.STOPS)
+        self._holds = database.collection(names.HOLDS)
+        self._results = database.collection(names.COMMAND_RESULTS)
+        self._suppressions = database.collection(names.SUPPRESSIONS)
+        self._sequences = database.collection(names.SEQUENCES)
+        self._versions = database.collection(names.SEQUENCE_VERSIONS)
+        self._mailboxes = database.collection(names.MAILBOXES)
+        self._workspaces = database.collection(names.WORKSPACES)
+
+    # ---- enrollments ----------------------------------------------------------------------------------------
+
+    async def enrollments(self, workspaces: Iterable[UUID], ids: Iterable[UUID]) -> dict[UUID, Document]:
+        """The enrollments of these workspaces with these ids, without their history."""
+        return _by_id(
+            await self._enrollments.find(_within(workspaces, {"_id": {"$in": list(ids)}}), projection=WITHOUT_HISTORY)
+        )
+
+    async def insert(self, enrollments: Sequence[Document]) -> set[UUID]:
+        """Insert what is new; returns the ids that were."""
+        return await self._enrollments.insert_new(enrollments) if enrollments else set()
+
+    async def live_of(self, workspace: UUID, scope: str, key: Any, issued_until: datetime, limit: int) -> list[Document]:
+        """Live enrollments of one person or company (`scope`) that were asked for by `issued_until`."""
+        field = {"person": "person_id", "company": "company_key"}[scope]
+        found = {field: key, "ended": False, "issued_at": {"$lte": issued_until}}
+        return await self._enrollments.find(
+            {"workspace_id": workspace, **found}, projection=WITHOUT_HISTORY, limit=limit
+        )
+
+    async def live_of_people(self, workspaces: Iterable[UUID], people: Iterable[UUID]) -> list[Document]:
+        """Live enrollments of these people."""
+        found = {"person_id": {"$in": list(people)}, "ended": False}
+        return await self._enrollments.find(_within(workspaces, found), projection=WITHOUT_HISTORY)
+
+    async def write(self, writes: Sequence[Write], token: UUID, recorded_at: datetime) -> set[UUID]:
+        """Make each change if its enrollment is still as it was read; returns the ids where it was.
+
+        Its chapters join the history and, marked with `token`, the outbox.
+        """
+        if not writes:
+            return set()
+        outcome = await self._enrollments.bulk([_update(w, token, recorded_at) for w in writes])
+        ids = {w.enrollment["_id"] for w in writes}
+        if outcome.matched == len(writes):
+            return ids
+        workspaces = {w.enrollment["workspace_id"] for w in writes}
+        kept = await self._enrollments.find(
+            _within(workspaces, {"_id": {"$in": list(ids)}, "written_by": token}), projection={"_id": 1}
+        )
+        return {doc["_id"] for doc in kept}
+
+    async def ensure_indexes(self) -> None:
+        """Create what is missing of the indexes of the collections that the scheduler writes."""
+        for name, indexes in INDEXES.items():
+            await self._database.collection(name).ensure_indexes(indexes)
+
+    async def told(self, workspaces: Iterable[UUID], ids: Iterable[UUID], token: UUID) -> None:
+        """The broker has the events that the write `token` put into the outbox."""
+        await self._enrollments.update_many(
+            _within(workspaces, {"_id": {"$in": list(ids)}}), {"$pull": {"outbox": {"by": token}}}
+        )
+
+    async def untold(self, older_than: datetime, limit: int) -> list[Document]:
+        """Enrollments with events that the broker has not acknowledged (whole documents)."""
+        return await self._enrollments.find(
+            {"outbox.0": {"$exists": True}, "updated_at": {"$lt": older_than}},
+            sort=[("updated_at", 1)],
+            limit=limit,
+        )
+
+    async def told_until(self, told: Iterable[tuple[Document, int]]) -> None:
+        """The broker has each enrollment's events up to that number."""
+        await self._enrollments.bulk(
+            [
+                UpdateOne(
+                    {"_id": e["_id"], "workspace_id": e["workspace_id"]},
+                    {"$pull": {"outbox": {"seq": {"$lte": seq}}}},
+                )
+                for e, seq in told
+            ]
+        )
+
+    # ---- the due loop ---------------------------------------------------------------------------------------
+
+    async def due(self, shards: Sequence[int], now: datetime, limit: int) -> list[Document]:
+        """What is due in these shards, the longest overdue first; at most 60 shards in one query."""
+        found: list[Document] = []
+        for start in range(0, len(shards), SHARDS_PER_QUERY):
+            some = list(shards[start : start + SHARDS_PER_QUERY])
+            query = {"shard": {"$in": some}, "due_at": {"$lte": now}}
+            found += await self._enrollments.find(
+                query, projection=WITHOUT_HISTORY, sort=[("due_at", 1)], limit=limit
+            )
+        found.sort(key=lambda e: e["due_at"])
+        return found[:limit]
+
+    async def dispatch(self, ids: Sequence[UUID], now: datetime, deadline: datetime, recorded_at: datetime) -> int:
+        """scheduled becomes dispatched with the next attempt; dispatched gets a new deadline; if still due."""
+        fresh = {"$eq": ["$state", State.SCHEDULED.value]}
+        change = {
+            "attempt": {"$cond": [fresh, {"$add": ["$attempt", 1]}, "$attempt"]},
+            "state": State.DISPATCHED.value,
+            "due_at": deadline,
+            "rev": {"$add": ["$rev", 1]},
+            "updated_at": recorded_at,
+        }
+        guard = {
+            "state": {"$in": [State.SCHEDULED.value, State.DISPATCHED.value]},
+            "due_at": {"$lte": now},
+        }
+        return await self._enrollments.update_by_ids(ids, guard, [{"$set": change}])
+
+    async def ask_again(self, ids: Sequence[UUID], now: datetime, deadline: datetime, states: Sequence[State]) -> int:
+        """A new deadline for what waits for somebody else, if it is still due."""
+        guard = {"state": {"$in": [s.value for s in states]}, "due_at": {"$lte": now}}
+        change = {"due_at": deadline, "rev": {"$add": ["$rev", 1]}}
+        return await self._enrollments.update_by_ids(ids, guard, [{"$set": change}])
+
+    # ---- people ---------------------------------------------------------------------------------------------
+
+    async def people(self, workspaces: Iterable[UUID], ids: Iterable[UUID]) -> dict[UUID, Document]:
+        """People by id."""
+        return _by_id(await self._people.find(_within(workspaces, {"_id": {"$in": list(ids)}})))
+
+    async def save_people(self, people: Sequence[Document]) -> None:
+        """Insert, or overwrite facts that are older than these (`facts_at`)."""
+        new = await self._people.insert_new(people)
+        known = [p for p in people if p["_id"] not in new]
+        if known:
+            await self._people.bulk([_newer_facts(p) for p in known])
+
+    async def companies(self, companies: Sequence[Document]) -> dict[tuple[UUID, str], UUID]:
+        """The ids of these companies by (workspace, key), made where they are new."""
+        if not companies:
+            return {}
+        await self._companies.insert_new(companies)
+        query = _within({c["workspace_id"] for c in companies}, {"key": {"$in": [c["key"] for c in companies]}})
+        found = await self._companies.find(query)
+        return {(c["workspace_id"], c["key"]): c["_id"] for c in found}
+
+    # ---- holds ----------------------------------------------------------------------------------------------
+
+    async def holds(self, workspaces: Iterable[UUID], ids: Iterable[str]) -> dict[str, Document]:
+        """Hold documents by id, lifted and expired ones too."""
+        return _by_id(await self._holds.find(_within(workspaces, {"_id": {"$in": list(ids)}})))
+
+    async def save_hold(self, hold: Document) -> bool:
+        """Set or lift a hold, unless a newer wish (`changed_at`) is stored already."""
+        older = {
+            "_id": hold["_id"],
+            "workspace_id": hold["workspace_id"],
+            "changed_at": {"$lt": hold["changed_at"]},
+        }
+        if await self._holds.insert_new([hold]):
+            return True
+        return await self._holds.update_one(older, {"$set": {k: v for k, v in hold.items() if k != "_id"}})
+
+    async def parked_holds(self) -> list[Document]:
+        """Every hold that some enrollment is parked under."""
+        ids = await self._enrollments.aggregate(
+            [
+                {"$match": {"parked_by": {"$exists": True}}},
+                {"$group": {"_id": "$parked_by"}},
+            ]
+        )
+        return await self._holds.find({"_id": {"$in": [doc["_id"] for doc in ids]}})
+
+    async def parked_under(self, hold_id: str, limit: int) -> list[Document]:
+        """Enrollments that are parked under a hold."""
+        return await self._enrollments.find({"parked_by": hold_id}, projection=WITHOUT_HISTORY, limit=limit)
+
+    # ---- scoped stops, suppressions, results ----------------------------------------------------------------
+
+    async def save_stop(self, stop: Document) -> Document:
+        """Store a scoped stop once; returns what is stored."""
+        await self._stops.insert_new([stop])
+        stored = await self._stops.find_one({"_id": stop["_id"], "workspace_id": stop["workspace_id"]})
+        assert stored is not None
+        return stored
+
+    async def stops_since(self, workspaces: Iterable[UUID], keys: Iterable[Any], since: datetime) -> list[Document]:
+        """Scoped stops of these people and companies at or after `since`."""
+        query = {"scope": {"$in": ["person", "company"]}, "key": {"$in": list(keys)}, "at": {"$gte": since}}
+        return await self._stops.find(_within(workspaces, query))
+
+    async def stop_applied(self, stop: Document) -> None:
+        """Every match has ended."""
+        await self._stops.update_one(
+            {"_id": stop["_id"], "workspace_id": stop["workspace_id"]}, {"$set": {"applied": True}}
+        )
+
+    async def unapplied_stops(self, older_than: datetime, limit: int) -> list[Document]:
+        """Scoped stops whose matches may not all have ended."""
+        return await self._stops.find({"applied": False, "recorded_at": {"$lt": older_than}}, limit=limit)
+
+    async def suppressed(self, workspaces: Iterable[UUID], ids: Iterable[str]) -> set[str]:
+        """Which of these suppression ids exist."""
+        found = await self._suppressions.find(_within(workspaces, {"_id": {"$in": list(ids)}}), projection={"_id": 1})
+        return {doc["_id"] for doc in found}
+
+    async def save_results(self, results: Sequence[Document]) -> None:
+        """What became of commands; the first word stays."""
+        if results:
+            await self._results.insert_new(results)
+
+    # ---- what others own ------------------------------------------------------------------------------------
+
+    async def sequences(self, workspaces: Iterable[UUID], ids: Iterable[UUID]) -> dict[UUID, SequenceView]:
+        """Sequences by id."""
+        query = _within(workspaces, {"_id": {"$in": list(ids)}})
+        found = await self._sequences.find(query, projection=SequenceView.PROJECTION)
+        return {doc["_id"]: SequenceView.read(doc) for doc in found}
+
+    async def version(self, workspace: UUID, sequence_id: UUID, version: int) -> VersionView | None:
+        """A published version."""
+        query = {"_id": names.version_id(sequence_id, version), "workspace_id": workspace}
+        doc = await self._versions.find_one(query, projection=VersionView.PROJECTION)
+        return VersionView.read(doc) if doc else None
+
+    async def mailbox(self, workspace: UUID, mailbox_id: UUID) -> MailboxView | None:
+        """A sending identity."""
+        doc = await self._mailboxes.find_one(
+            {"_id": mailbox_id, "workspace_id": workspace}, projection=MailboxView.PROJECTION
+        )
+        return MailboxView.read(doc) if doc else None
+
+    async def workspace(self, workspace: UUID) -> WorkspaceView | None:
+        """The organisation."""
+        doc = await self._workspaces.find_one({"_id": workspace}, projection=WorkspaceView.PROJECTION)
+        return WorkspaceView.read(doc) if doc else None
+
+
+ALL_SHARDS = tuple(range(SHARDS))
+
+
+def _within(workspaces: Iterable[UUID], query: Document) -> Document:
+    return {"workspace_id": {"$in": list(set(workspaces))}, **query}
+
+
+def _by_id(found: Iterable[Document]) -> dict[Any, Document]:
+    return {doc["_id"]: doc for doc in found}
+
+
+def _update(write: Write, token: UUID, recorded_at: datetime) -> UpdateOne:
+    e, change = write.enrollment, write.change
+    chapters = number(e, change, recorded_at)
+    fields = {**change.set, "state": change.to.value, "written_by": token, "updated_at": recorded_at}
+    update: Document = {"$set": fields, "$inc": {"rev": 1}}
+    if chapters:
+        fields["seq"] = chapters[-1]["seq"]
+        outbox = [{"seq": c["seq"], "by": token} for c in chapters]
+        update["$push"] = {"history": {"$each": chapters}, "outbox": {"$each": outbox}}
+    if change.unset:
+        update["$unset"] = dict.fromkeys(change.unset, "")
+    return UpdateOne({"_id": e["_id"], "workspace_id": e["workspace_id"], "rev": e["rev"]}, update)
+
+
+def _newer_facts(person: Document) -> UpdateOne:
+    older = {
+        "_id": person["_id"],
+        "workspace_id": person["workspace_id"],
+        "facts_at": {"$lt": person["facts_at"]},
+    }
+    return UpdateOne(older, {"$set": {k: v for k, v in person.items() if k != "_id"}})

@@ -1,0 +1,74 @@
+"""The public events of an enrollment, made from its document: the same at first publish and at every replay."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid5
+
+from scheduler.model import Change, Document
+from segue_contracts import ids
+from segue_contracts.commands import Enroll
+from segue_contracts.events import EnrollmentEvent, EnrollmentEventType
+
+
+def number(e: Document, change: Change, recorded_at: datetime) -> list[Document]:
+    """The change's chapters with their numbers, as they go into the history."""
+    first = e.get("seq", 0) + 1
+    return [{**c, "seq": n, "rec": recorded_at} for n, c in enumerate(change.chapters, first)]
+
+
+def event_of(e: Document, chapter: Document) -> EnrollmentEvent:
+    """The event that a chapter of an enrollment's history is, with the enrollment's unchanging facts."""
+    told: dict[str, Any] = {name: chapter[name] for name in _COPIED if name in chapter}
+    return EnrollmentEvent.model_construct(
+        event_id=ids.event_id(e["_id"], chapter["seq"]),
+        event_type=EnrollmentEventType(chapter["type"]),
+        occurred_at=chapter["at"],
+        recorded_at=chapter["rec"],
+        workspace_id=e["workspace_id"],
+        enrollment_id=e["_id"],
+        seq=chapter["seq"],
+        person_id=e["person_id"],
+        company_id=e.get("company_id"),
+        sequence_id=e["sequence_id"],
+        sequence_version=chapter.get("version"),
+        owner_id=e["owner_id"],
+        mailbox_id=e["mailbox_id"],
+        is_test=e.get("is_test", False),
+        **told,
+    )
+
+
+def refused_event(command: Enroll, code: str, at: datetime, recorded_at: datetime) -> EnrollmentEvent:
+    """An enroll that made no enrollment; one id per command."""
+    return EnrollmentEvent(
+        event_id=uuid5(command.event_id, "refused"),
+        event_type=EnrollmentEventType.REFUSED,
+        occurred_at=at,
+        recorded_at=recorded_at,
+        workspace_id=command.workspace_id,
+        enrollment_id=command.enrollment_id,
+        seq=0,
+        person_id=person_of(command),
+        sequence_id=command.sequence_id,
+        sequence_version=command.sequence_version,
+        is_test=command.is_test,
+        reason=code,
+    )
+
+
+def person_of(command: Enroll) -> UUID:
+    """The id of the person whom an enroll names."""
+    return ids.person_id(command.workspace_id, command.prospect.external_id)
+
+
+_COPIED = (
+    "stage_id",
+    "stage_index",
+    "attempt",
+    "channel",
+    "scheduled_for",
+    "sent_at",
+    "until",
+    "reason",
+    "reason_code",
+)

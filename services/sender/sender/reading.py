@@ -1,0 +1,183 @@
+"""Step 2, the read: the truth about a claim's enrollment, with the age that every later step looks at."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from chassis.clock import Clock
+from chassis.documents import EnrollmentView, PersonView, VersionView, version_id
+from chassis.secrets import Secrets
+from chassis.telemetry import fields
+from segue_contracts.message import Channel
+from segue_contracts.sequence import SequenceDocument, SequenceError, Stage, parse_sequence
+from sender.model import Claim, Withdrawal, judge_read
+from sender.together import Together
+
+log = logging.getLogger(__name__)
+
+MAX_VERSIONS_KEPT = 500
+
+
+class Truths(Protocol):
+    """What the read needs of the store."""
+
+    async def enrollments(
+        self, workspaces: Iterable[UUID], ids: Iterable[UUID]
+    ) -> dict[UUID, EnrollmentView]: ...
+    async def people(self, workspaces: Iterable[UUID], ids: Iterable[UUID]) -> dict[UUID, PersonView]: ...
+    async def active_holds(
+        self, workspaces: Iterable[UUID], ids: Iterable[str], now: datetime
+    ) -> set[str]: ...
+    async def suppressed(self, workspaces: Iterable[UUID], ids: Iterable[str]) -> set[str]: ...
+    async def versions(self, workspaces: Iterable[UUID], ids: Iterable[str]) -> dict[str, VersionView]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What to read for: a claim, and the recipient already written into its message, if there is one."""
+
+    claim: Claim
+    recipient: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A version of a sequence, parsed; kept, because versions never change."""
+
+    document: SequenceDocument
+
+    def stage(self, stage_id: str) -> tuple[int, Stage] | None:
+        """The stage and its position, if this version has it."""
+        for index, stage in enumerate(self.document.stages):
+            if stage.id == stage_id:
+                return index, stage
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """What was read for one claim; `at` is the monotonic time just before the reading began.
+
+    `withdrawal` is None for go; then `enrollment` is there. `plan` is None where the version is missing or
+    can't be read.
+    """
+
+    at: float
+    withdrawal: Withdrawal | None
+    enrollment: EnrollmentView | None
+    person: PersonView | None
+    plan: Plan | None
+
+    @property
+    def current(self) -> EnrollmentView:
+        """The enrollment of a read that says go."""
+        assert self.enrollment is not None, "a read without an enrollment never says go"
+        return self.enrollment
+
+
+class Reader:
+    """Reads for many claims at once; `read(look)` joins the next batch."""
+
+    def __init__(self, store: Truths, clock: Clock, secrets: Secrets) -> None:
+        self._store = store
+        self._clock = clock
+        self._secrets = secrets
+        self._plans: dict[str, Plan] = {}
+        self.read = Together(self._read)
+
+    def age(self, read: Read) -> float:
+        """Seconds since just before it was read."""
+        return self._clock.monotonic() - read.at
+
+    async def _read(self, looks: Sequence[Look]) -> list[Read]:
+        at = self._clock.monotonic()
+        dues = [look.claim.due for look in looks]
+        workspaces = {due.workspace_id for due in dues}
+        enrollments = await self._store.enrollments(workspaces, (due.enrollment_id for due in dues))
+        people = await self._store.people(workspaces, (e.person_id for e in enrollments.values()))
+        plans = await self._plans_of(workspaces, enrollments.values())
+        found = [self._gather(look, enrollments, people, plans) for look in looks]
+        holds = await self._store.active_holds(
+            workspaces, (hold for f in found for hold in f.hold_ids), self._clock.now()
+        )
+        suppressed = await self._store.suppressed(
+            workspaces, (each for f in found for each in f.suppression_ids)
+        )
+        return [self._judged(at, each, holds, suppressed) for each in found]
+
+    def _gather(
+        self,
+        look: Look,
+        enrollments: dict[UUID, EnrollmentView],
+        people: dict[UUID, PersonView],
+        plans: dict[str, Plan],
+    ) -> "_Found":
+        enrollment = enrollments.get(look.claim.due.enrollment_id)
+        if enrollment is None or enrollment.workspace_id != look.claim.due.workspace_id:
+            return _Found(look, None, None, None, (), ())
+        person = people.get(enrollment.person_id)
+        plan = plans.get(version_id(enrollment.sequence_id, enrollment.sequence_version))
+        suppressions = self._suppression_ids(look, person, plan)
+        return _Found(look, enrollment, person, plan, enrollment.hold_ids(), suppressions)
+
+    def _suppression_ids(self, look: Look, person: PersonView | None, plan: Plan | None) -> tuple[str, ...]:
+        """What would forbid this stage: the address that its channel uses, and that address's domain."""
+        workspace = look.claim.due.workspace_id
+        found = plan.stage(look.claim.due.stage_id) if plan else None
+        prospect = person.prospect if person else {}
+        field = found[1].address_field if found else "email"
+        ids = []
+        if field == "phone" and prospect.get("phone"):
+            ids.append(self._secrets.suppression_id(workspace, "phone", prospect["phone"]))
+        if field == "email":
+            for address in {look.recipient, prospect.get("email")} - {None, ""}:
+                ids.append(self._secrets.suppression_id(workspace, "address", str(address)))
+                domain = str(address).rpartition("@")[2]
+                ids.append(self._secrets.suppression_id(workspace, "domain", domain))
+        return tuple(ids)
+
+    async def _plans_of(
+        self, workspaces: set[UUID], enrollments: Iterable[EnrollmentView]
+    ) -> dict[str, Plan]:
+        wanted = {version_id(e.sequence_id, e.sequence_version) for e in enrollments}
+        missing = wanted - self._plans.keys()
+        if missing:
+            for name, view in (await self._store.versions(workspaces, missing)).items():
+                # One version that can't be read must not stop the others of the batch: its own are put off.
+                try:
+                    self._plans[name] = Plan(parse_sequence(view.document))
+                except SequenceError:
+                    log.exception("a version can't be read", extra=fields("sender.bad_version", version=name))
+        plans = {name: self._plans[name] for name in wanted if name in self._plans}
+        while len(self._plans) > MAX_VERSIONS_KEPT:
+            del self._plans[next(iter(self._plans))]
+        return plans
+
+    def _judged(self, at: float, found: "_Found", holds: set[str], suppressed: set[str]) -> Read:
+        withdrawal = judge_read(
+            found.look.claim.due,
+            found.enrollment,
+            held=not holds.isdisjoint(found.hold_ids),
+            suppressed=not suppressed.isdisjoint(found.suppression_ids),
+            now=self._clock.now(),
+        )
+        return Read(at, withdrawal, found.enrollment, found.person, found.plan)
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    look: Look
+    enrollment: EnrollmentView | None
+    person: PersonView | None
+    plan: Plan | None
+    hold_ids: tuple[str, ...]
+    suppression_ids: tuple[str, ...]
+
+
+def channel_of(read: Read, stage_id: str) -> Channel | None:
+    """The channel that the stage has in the enrollment's version; None if that has no such stage."""
+    found = read.plan.stage(stage_id) if read.plan else None
+    return found[1].channel if found else None

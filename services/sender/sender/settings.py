@@ -1,0 +1,69 @@
+"""The sender's settings, and the relations between its deadlines that the protocol stands on."""
+
+import re
+import socket
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from chassis.secrets import SecretSettings
+from chassis.settings import ServiceSettings
+
+
+class SenderSettings(ServiceSettings, SecretSettings):
+    """Everything in `_seconds` is real time.
+
+    A claim must outlive its own transmission, and the scheduler must not ask again before a claim can be
+    taken over: redelivery > claim lease > SMTP total + batch.
+    """
+
+    redelivery_seconds: float = Field(
+        default=120.0, gt=0, description="the scheduler asks again after this long; the same value there"
+    )
+    claim_lease_seconds: float = Field(default=100.0, gt=0, description="then another sender may take over")
+    smtp_total_seconds: float = Field(default=75.0, gt=0, description="connect to the reply after the dot")
+    doubt_margin_seconds: float = Field(
+        default=5.0, gt=0, description="after the SMTP total a silent transmission counts as in doubt"
+    )
+    batch_seconds: float = Field(
+        default=15.0, gt=0, description="from the claim to the SMTP connection, waiting for room included"
+    )
+    read_age_seconds: float = Field(
+        default=2.0, gt=0, description="no DATA begins on an older read of the enrollment"
+    )
+    room_seconds: float = Field(default=5.0, gt=0, description="no room by then is a deferral, reason busy")
+    busy_seconds: float = Field(default=60.0, gt=0, description="how long a deferral for want of room lasts")
+    max_in_flight: int = Field(default=2000, ge=1, description="claimed deliveries in memory, all hosts")
+    max_per_host: int = Field(
+        default=1000, ge=1, description="of these, for one mail server, so that a slow one never has all"
+    )
+    smtp_per_mailbox: int = Field(default=2, ge=1, description="connections at a time")
+    smtp_per_host: int = Field(default=10, ge=1, description="connections at a time")
+    ehlo_hostname: str = Field(
+        default_factory=lambda: re.sub("[^A-Za-z0-9.-]", "-", socket.gethostname())[:255],
+        pattern=r"^[A-Za-z0-9.:\[\]-]{1,255}$",
+        description="what we call ourselves to mail servers; better a name that resolves to us",
+    )
+    backoff_base_seconds: float = Field(default=60.0, gt=0, description="after the first soft failure")
+    backoff_cap_seconds: float = Field(default=4 * 3600.0, gt=0)
+    record_seconds: float = Field(
+        default=60.0, gt=0, description="how long to go on trying to record what a server said"
+    )
+    shutdown_seconds: float = Field(
+        default=95.0,
+        gt=0,
+        description="from the signal to the exit; above the SMTP total, or a rollout makes in-doubts",
+    )
+
+    @model_validator(mode="after")
+    def _deadlines_nest(self) -> Self:
+        if not self.redelivery_seconds > self.claim_lease_seconds:
+            raise ValueError("SEGUE_REDELIVERY_SECONDS must be longer than SEGUE_CLAIM_LEASE_SECONDS")
+        if not self.claim_lease_seconds > self.smtp_total_seconds + self.batch_seconds:
+            raise ValueError(
+                "SEGUE_CLAIM_LEASE_SECONDS must be longer than SEGUE_SMTP_TOTAL_SECONDS and "
+                "SEGUE_BATCH_SECONDS together"
+            )
+        if not self.batch_seconds > self.room_seconds:
+            raise ValueError("SEGUE_BATCH_SECONDS must be longer than SEGUE_ROOM_SECONDS")
+        return self

@@ -1,0 +1,255 @@
+"""Steps 6 and 7, record and publish, and the read kept fresh: what every channel shares."""
+
+import logging
+import secrets as randomness
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol, TypeVar
+from uuid import UUID, uuid5
+
+from chassis import faults
+from chassis.clock import Clock
+from chassis.documents import WorkspaceView
+from chassis.errors import Retry
+from chassis.kafka import Record
+from chassis.retry import retrying
+from chassis.secrets import Secrets
+from chassis.telemetry import fields
+from segue_contracts.commands import Hold, HoldScope
+from segue_contracts.message import Message
+from sender import metrics, model
+from sender.model import Claim, Document, Move, Settlement, State
+from sender.reading import Look, Read, Reader
+from sender.settings import SenderSettings
+from sender.together import Together
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+HOLD_HOURS = 1
+"""A refused mailbox is tried again after this; each refusal holds it anew."""
+PUBLISH_TRIES = 4
+RETRY_CAP_SECONDS = 1.0
+
+
+class Publishes(Protocol):
+    """What this module needs of the publisher."""
+
+    async def publish(self, records: Sequence[Record]) -> None: ...
+
+
+class Records(Protocol):
+    """What this module needs of the store."""
+
+    async def settle(self, settled: Sequence[tuple[Claim, Settlement]]) -> list[bool]: ...
+    async def enrollment_states(self, claims: Sequence[Claim]) -> list[str]: ...
+    async def suppress(self, suppressions: Sequence[Document]) -> None: ...
+    async def workspaces(self, ids: Iterable[UUID]) -> dict[UUID, WorkspaceView]: ...
+    async def change(
+        self, workspace: UUID, dispatch_id: str, move: Move, fields: Document
+    ) -> Document | None: ...
+
+
+@dataclass(slots=True, eq=False)
+class Carried:
+    """One claim on its way through the steps; what a shutdown has to know about it.
+
+    `data_began`: the server may have it. `must_finish`: do not interrupt, what is known must be recorded.
+    """
+
+    claim: Claim
+    stopping: bool = False
+    data_began: bool = False
+    must_finish: bool = False
+
+
+class Steps:
+    """One for the process."""
+
+    def __init__(
+        self,
+        store: Records,
+        publisher: Publishes,
+        reader: Reader,
+        clock: Clock,
+        secrets: Secrets,
+        settings: SenderSettings,
+        jitter: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._publisher = publisher
+        self._clock = clock
+        self._secrets = secrets
+        self._settings = settings
+        self._jitter = jitter
+        self._settle = Together(store.settle)
+        self._states = Together(store.enrollment_states)
+        self._send = Together(self._publish_all)
+        self.reader = reader
+        self.clock = clock
+
+    # ---- the read ----
+
+    def is_fresh(self, read: Read) -> bool:
+        """Whether DATA may begin on this read."""
+        return self.reader.age(read) < self._settings.read_age_seconds
+
+    async def fresh(self, claim: Claim, read: Read, recipient: str | None) -> Read:
+        """The read if it is young enough, else a new one, which may say otherwise."""
+        return read if self.is_fresh(read) else await self.reader.read(Look(claim, recipient))
+
+    # ---- 6. record, 7. publish ----
+
+    async def settle(self, claim: Claim, settlement: Settlement, recipient: str | None = None) -> bool:
+        """Record and publish; False if the delivery is somebody else's by now, which is counted.
+
+        Goes on trying to record while MongoDB is away. An outcome that can't be published is left to the
+        scheduler, who asks again. `recipient`: whom to suppress, if the settlement says so.
+        """
+        if not await self.persist(lambda: self._settle((claim, settlement))):
+            metrics.NO_MATCH.labels(settlement.move.value).inc()
+            return False
+        await faults.point(
+            "sender.after_release" if settlement.move is Move.RELEASE else "sender.after_record"
+        )
+        if settlement.move is Move.DOUBT:
+            metrics.IN_DOUBT.labels(settlement.fields["reason"]).inc()
+        await self.tell([{**_delivery(claim, settlement), "recipient": recipient}])
+        return True
+
+    async def persist(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Await `work()` again while it raises Retry, for as long as the settings say."""
+        tries = max(2, int(self._settings.record_seconds / RETRY_CAP_SECONDS))
+        return await retrying(work, tries=tries, cap_seconds=RETRY_CAP_SECONDS)
+
+    async def tell(self, deliveries: Sequence[Document]) -> None:
+        """Publish the outcomes that these settled deliveries' documents tell; in doubt, policy may resend."""
+        told = [await self._after_policy(delivery) for delivery in deliveries]
+        now = self._clock.real_now()
+        for delivery in told:
+            await self._suppress_if_bounced(delivery)
+        outcomes = [model.outcome_of(delivery, now) for delivery in told]
+        for outcome in outcomes:
+            metrics.OUTCOMES.labels(outcome.event_type, outcome.reason).inc()
+        await self.publish(outcomes)
+
+    async def publish(self, messages: Sequence[Message]) -> None:
+        """Publish; a failure is logged and left to whoever asks again."""
+        try:
+            await retrying(lambda: self._send(list(messages)), tries=PUBLISH_TRIES)
+        except Retry as error:
+            log.warning(
+                "outcome not published, it will be asked for again",
+                extra=fields("sender.unpublished", messages=len(messages), error=str(error)[:200]),
+            )
+
+    async def _publish_all(self, lists: Sequence[list[Message]]) -> list[None]:
+        await self._publisher.publish([Record.of(message) for each in lists for message in each])
+        return [None] * len(lists)
+
+    # ---- in doubt ----
+
+    async def _after_policy(self, delivery: Document) -> Document:
+        """The delivery, sent again if it is in doubt and its workspace wants that."""
+        if delivery["state"] != State.IN_DOUBT or delivery.get("decision"):
+            return delivery
+        found = await self.persist(lambda: self._store.workspaces([delivery["workspace_id"]]))
+        workspace = found.get(delivery["workspace_id"])
+        if workspace is None or workspace.in_doubt_policy != "resend":
+            return delivery
+        return await self._resend(delivery["workspace_id"], delivery["_id"]) or delivery
+
+    async def _resend(self, workspace: UUID, dispatch_id: str) -> Document | None:
+        """in doubt → deferred to now: a new attempt, hence a new read; the same bytes. None: not in doubt."""
+        now = self._clock.now()
+        changed: Document = {
+            "state": State.DEFERRED.value,
+            "token": f"resend:{randomness.token_hex(16)}",
+            "settled_at": now,
+            "until": now,
+            "reason": "resend_policy",
+            "code": "",
+        }
+        return await self._store.change(workspace, dispatch_id, Move.RESEND, changed)
+
+    # ---- what else an outcome brings ----
+
+    async def _suppress_if_bounced(self, delivery: Document) -> None:
+        """Never write to a bounced address again; done with each telling: a crash may have come before it."""
+        recipient = delivery.get("recipient")
+        if delivery["state"] != State.REJECTED or not delivery.get("bounced") or not recipient:
+            return
+        suppression = {
+            "_id": self._secrets.suppression_id(delivery["workspace_id"], "address", recipient),
+            "workspace_id": delivery["workspace_id"],
+            "kind": "address",
+            "reason": "bounced",
+            "by": "sender",
+            "at": self._clock.now(),
+        }
+        await self.persist(lambda: self._store.suppress([suppression]))
+
+    async def hold_mailbox(self, workspace: UUID, mailbox_id: UUID, reason: str) -> None:
+        """Ask the scheduler to hold a mailbox that its server refuses: our fault, not the prospect's."""
+        now = self._clock.now()
+        metrics.HOLDS.labels(reason).inc()
+        hold = Hold(
+            # The same wish within an hour has the same id.
+            event_id=uuid5(mailbox_id, f"hold/{reason}/{now:%Y-%m-%dT%H}"),
+            occurred_at=now,
+            recorded_at=self._clock.real_now(),
+            workspace_id=workspace,
+            issued_by="sender",
+            scope=HoldScope.MAILBOX,
+            scope_id=mailbox_id,
+            until=now + timedelta(hours=HOLD_HOURS),
+            reason=reason,
+        )
+        await self.publish([hold])
+
+    async def count_crossed_stop(self, claim: Claim) -> None:
+        """Count a stop that was committed between the last read and the record: what no design closes."""
+        try:
+            state = await self._states(claim)
+        except Retry:
+            return  # a count, not worth a second try
+        if state == "stopped":
+            metrics.STOP_CROSSED.inc()
+            log.warning(
+                "a stop crossed a transmission",
+                extra=fields("sender.stop_crossed", dispatch_id=claim.due.dispatch_id),
+            )
+
+    # ---- deferrals ----
+
+    def busy(self) -> Settlement:
+        """No room: again in a minute of real time."""
+        return self.put_off("busy", self._settings.busy_seconds)
+
+    def put_off(self, reason: str, seconds: float) -> Settlement:
+        """Surely not sent; again after so many real seconds."""
+        return model.deferred(self._clock.now(), self._clock.in_real(seconds), reason)
+
+    def moment(self, claim: Claim) -> model.Moment:
+        """Now, and when to try again after one more failure."""
+        seconds = model.backoff_seconds(
+            claim.earlier.failures + 1,
+            self._jitter(),
+            base=self._settings.backoff_base_seconds,
+            cap=self._settings.backoff_cap_seconds,
+        )
+        return model.Moment(self._clock.now(), self._clock.in_real(seconds))
+
+
+def _delivery(claim: Claim, settlement: Settlement) -> Document:
+    """The settled delivery as far as its outcome goes."""
+    due = claim.due
+    return {
+        "_id": due.dispatch_id,
+        "workspace_id": due.workspace_id,
+        "enrollment_id": due.enrollment_id,
+        "stage_id": due.stage_id,
+        "attempt": due.attempt,
+        **settlement.document,
+    }

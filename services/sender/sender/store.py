@@ -1,0 +1,470 @@
+"""The deliveries: every write is guarded by the states that the transitions table lets it start from."""
+
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from chassis import documents as names
+from chassis.documents import EnrollmentView, MailboxView, PersonView, VersionView, WorkspaceView
+from chassis.errors import Duplicate
+from chassis.retry import retrying
+from chassis.store import Database, Index, UpdateOne
+from sender.model import (
+    Claim,
+    Document,
+    Due,
+    Earlier,
+    Existing,
+    Move,
+    Settlement,
+    State,
+    claim_token,
+    sources,
+)
+
+INLINE_BYTES: Final = 64 * 1024
+"""Larger bodies go to GridFS."""
+
+INDEXES: Final = (
+    Index((("message_id", 1),), "message_id", unique=True, partial={"message_id": {"$type": "string"}}),
+    Index((("workspace_id", 1), ("enrollment_id", 1)), "enrollment"),
+    Index(
+        (("workspace_id", 1), ("task.assignee_id", 1), ("task.due_at", 1)),
+        "task_inbox",
+        partial={"state": State.TASK_OPEN.value},
+    ),
+    Index((("workspace_id", 1), ("settled_at", 1)), "in_doubt", partial={"state": State.IN_DOUBT.value}),
+    Index((("deadline", 1),), "transmitting", partial={"state": State.TRANSMITTING.value}),
+    Index((("task.skip_at", 1),), "task_overdue", partial={"state": State.TASK_OPEN.value}),
+)
+SCHEMA: Final[Document] = {
+    "bsonType": "object",
+    "required": ["_id", "workspace_id", "enrollment_id", "stage_id", "attempt", "token", "state"],
+    "properties": {
+        "_id": {"bsonType": "string"},
+        "workspace_id": {"bsonType": "binData"},
+        "enrollment_id": {"bsonType": "binData"},
+        "stage_id": {"bsonType": "string"},
+        "attempt": {"bsonType": ["int", "long"]},
+        "token": {"bsonType": "string"},
+        "state": {"enum": [state.value for state in State]},
+    },
+}
+WITHOUT_BODY: Final[Document] = {"body": 0, "text": 0, "references": 0}
+_OVERDUE: Final[Document] = {
+    "$lt": [
+        {"$cond": [{"$eq": ["$state", State.TRANSMITTING.value]}, "$deadline", "$lease_until"]},
+        "$$NOW",  # a claim whose lease was not written yet counts as overdue: its owner may be gone
+    ]
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A composed message and the facts that the delivery keeps with it."""
+
+    claim: Claim
+    facts: Document
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """The e-mail that a reply goes on from."""
+
+    message_id: str
+    references: tuple[str, ...]
+    subject: str
+
+
+class Store:
+    """Deliveries, and narrow reads of what others own. Everything may raise Retry.
+
+    A method that takes several claims is one batch; what it returns is in the order of its arguments. All of
+    them may be repeated after a Retry: what an earlier try did is recognised by the claim's token.
+    """
+
+    def __init__(self, database: Database, *, lease_seconds: float, doubt_seconds: float) -> None:
+        self._database = database
+        self._deliveries = database.collection(names.DELIVERIES)
+        self._enrollments = database.collection(names.ENROLLMENTS)
+        self._people = database.collection(names.PEOPLE)
+        self._holds = database.collection(names.HOLDS)
+        self._suppressions = database.collection(names.SUPPRESSIONS)
+        self._versions = database.collection(names.SEQUENCE_VERSIONS)
+        self._mailboxes = database.collection(names.MAILBOXES)
+        self._workspaces = database.collection(names.WORKSPACES)
+        self._results = database.collection(names.COMMAND_RESULTS)
+        self._files = database.files("bodies")
+        self._lease_until = _now_plus(lease_seconds)
+        self._deadline = _now_plus(doubt_seconds)
+
+    async def ensure(self) -> None:
+        """The collection with its validator and indexes."""
+        await self._deliveries.ensure_validator(SCHEMA)
+        await self._deliveries.ensure_indexes(INDEXES)
+
+    # ---- 1. claim ----
+
+    async def claim_new(self, dues: Sequence[Due], batch: str) -> set[str]:
+        """Insert what nobody has claimed yet; the dispatch ids that this batch has now.
+
+        An insert can't say `$$NOW`, so the lease follows in a second write; without it the claim is only
+        easier to take over.
+        """
+        claims = [_new_claim(due, batch) for due in dues]
+        mine = await retrying(lambda: self._deliveries.insert_new(claims))
+        if mine:
+            tokens = [claim_token(batch, dispatch_id) for dispatch_id in mine]
+            guard = {
+                "_id": {"$in": list(mine)},
+                "workspace_id": {"$in": _workspaces(dues)},
+                "token": {"$in": tokens},
+                "state": State.CLAIMED.value,
+            }
+            lease = [{"$set": {"lease_until": self._lease_until}}]
+            await retrying(lambda: self._deliveries.update_many(guard, lease, hint="_id_"))
+        return mine
+
+    async def existing(self, dues: Sequence[Due]) -> dict[str, Existing]:
+        """What these dispatches' deliveries are now, by id; mongod's clock judges leases and deadlines."""
+        if not dues:
+            return {}
+        query = {"_id": {"$in": [d.dispatch_id for d in dues]}, "workspace_id": {"$in": _workspaces(dues)}}
+        found = await self._deliveries.aggregate(
+            [{"$match": query}, {"$unset": list(WITHOUT_BODY)}, {"$set": {"overdue": _OVERDUE}}]
+        )
+        return {doc["_id"]: Existing.read(doc) for doc in found}
+
+    async def claim_existing(
+        self, wanted: Sequence[tuple[Due, Existing, Move]], batch: str
+    ) -> dict[str, Earlier]:
+        """Claim again or take over what is still as it was read; what became ours, with what it held."""
+        if not wanted:
+            return {}
+        writes = [self._claim_write(due, existing, move, batch) for due, existing, move in wanted]
+        outcome = await retrying(lambda: self._deliveries.bulk(writes))
+        mine = {due.dispatch_id: _earlier(existing.document) for due, existing, _ in wanted}
+        if outcome.matched == len(writes):
+            return mine
+        tokens = [claim_token(batch, dispatch_id) for dispatch_id in mine]
+        kept = await self._holding([due for due, _, _ in wanted], tokens, [State.CLAIMED.value])
+        return {dispatch_id: earlier for dispatch_id, earlier in mine.items() if dispatch_id in kept}
+
+    def _claim_write(self, due: Due, existing: Existing, move: Move, batch: str) -> UpdateOne:
+        guard = {
+            "_id": due.dispatch_id,
+            "workspace_id": due.workspace_id,
+            "token": existing.token,
+            "attempt": existing.attempt,
+            "state": {"$in": sources(move)},
+        }
+        fields = {
+            "state": State.CLAIMED.value,
+            "attempt": due.attempt,
+            "token": {"$literal": claim_token(batch, due.dispatch_id)},
+            "lease_until": self._lease_until,
+        }
+        return UpdateOne(guard, [{"$set": fields}], hint="_id_")
+
+    async def doubt_overdue(self, found: Sequence[Existing], at: datetime) -> list[Document]:
+        """Transmissions past their deadline become in doubt; the documents that are in doubt now.
+
+        `at` is business time; the deadline is real and judged by mongod.
+        """
+        if not found:
+            return []
+        ids = [existing.document["_id"] for existing in found]
+        workspaces = list({existing.document["workspace_id"] for existing in found})
+        guard = {
+            "_id": {"$in": ids},
+            "workspace_id": {"$in": workspaces},
+            "token": {"$in": [existing.token for existing in found]},
+            "state": {"$in": sources(Move.DOUBT)},
+            "$expr": {"$lt": ["$deadline", "$$NOW"]},
+        }
+        fields = {"state": State.IN_DOUBT.value, "settled_at": at, "reason": "deadline_passed", "code": ""}
+        await retrying(lambda: self._deliveries.update_many(guard, {"$set": fields}, hint="_id_"))
+        query = {"_id": {"$in": ids}, "workspace_id": {"$in": workspaces}, "state": State.IN_DOUBT.value}
+        return await self._deliveries.find(query, projection=WITHOUT_BODY)
+
+    async def overdue_transmissions(self, real_now: datetime, limit: int) -> list[Existing]:
+        """Transmissions that seem past their deadline; `doubt_overdue` judges. A sweep: all workspaces."""
+        query = {"state": State.TRANSMITTING.value, "deadline": {"$lt": real_now}}
+        found = await self._deliveries.find(query, projection=WITHOUT_BODY, limit=limit)
+        return [Existing.read(doc) for doc in found]
+
+    # ---- 2. read ----
+
+    async def enrollments(
+        self, workspaces: Iterable[UUID], ids: Iterable[UUID]
+    ) -> dict[UUID, EnrollmentView]:
+        """The truth about these enrollments; tombstones are not among them."""
+        query = _within(workspaces, {"_id": {"$in": list(set(ids))}, "tombstone": {"$ne": True}})
+        found = await self._enrollments.find(query, projection=EnrollmentView.PROJECTION)
+        return {doc["_id"]: EnrollmentView.read(doc) for doc in found}
+
+    async def people(self, workspaces: Iterable[UUID], ids: Iterable[UUID]) -> dict[UUID, PersonView]:
+        """People by id."""
+        query = _within(workspaces, {"_id": {"$in": list(set(ids))}})
+        found = await self._people.find(query, projection=PersonView.PROJECTION)
+        return {doc["_id"]: PersonView.read(doc) for doc in found}
+
+    async def active_holds(self, workspaces: Iterable[UUID], ids: Iterable[str], now: datetime) -> set[str]:
+        """Which of these holds hold at the business instant `now`."""
+        found = await self._holds.find(_within(workspaces, {"_id": {"$in": list(set(ids))}}))
+        return {doc["_id"] for doc in found if names.hold_is_active(doc, now)}
+
+    async def suppressed(self, workspaces: Iterable[UUID], ids: Iterable[str]) -> set[str]:
+        """Which of these suppressions exist."""
+        query = _within(workspaces, {"_id": {"$in": list(set(ids))}})
+        return {doc["_id"] for doc in await self._suppressions.find(query, projection={"_id": 1})}
+
+    async def versions(self, workspaces: Iterable[UUID], ids: Iterable[str]) -> dict[str, VersionView]:
+        """Published versions by id; they never change."""
+        query = _within(workspaces, {"_id": {"$in": list(set(ids))}})
+        found = await self._versions.find(query, projection=VersionView.PROJECTION)
+        return {doc["_id"]: VersionView.read(doc) for doc in found}
+
+    async def mailboxes(self, workspaces: Iterable[UUID], ids: Iterable[UUID]) -> dict[UUID, MailboxView]:
+        """Sending identities by id."""
+        query = _within(workspaces, {"_id": {"$in": list(set(ids))}})
+        found = await self._mailboxes.find(query, projection=MailboxView.PROJECTION)
+        return {doc["_id"]: MailboxView.read(doc) for doc in found}
+
+    async def workspaces(self, ids: Iterable[UUID]) -> dict[UUID, WorkspaceView]:
+        """Organisations by id."""
+        query = {"_id": {"$in": list(set(ids))}}
+        found = await self._workspaces.find(query, projection=WorkspaceView.PROJECTION)
+        return {doc["_id"]: WorkspaceView.read(doc) for doc in found}
+
+    async def parents(self, workspaces: Iterable[UUID], enrollments: Iterable[UUID]) -> dict[UUID, Parent]:
+        """The latest sent e-mail of each enrollment that has one."""
+        query = _within(
+            workspaces,
+            {
+                "enrollment_id": {"$in": list(set(enrollments))},
+                "state": State.SENT.value,
+                "message_id": {"$type": "string"},
+            },
+        )
+        projection = {"enrollment_id": 1, "message_id": 1, "references": 1, "subject": 1, "sent_at": 1}
+        found = await self._deliveries.find(query, projection=projection, sort=[("sent_at", 1)])
+        return {
+            doc["enrollment_id"]: Parent(
+                doc["message_id"], tuple(doc.get("references") or ()), doc["subject"]
+            )
+            for doc in found
+        }
+
+    # ---- 3. keep the bytes ----
+
+    async def keep_bodies(self, drafts: Sequence[Draft]) -> list[bool]:
+        """Store each message with its claim, where the claim still holds."""
+        writes = [await self._body_write(draft) for draft in drafts]
+        return await self._guarded([d.claim for d in drafts], writes, [State.CLAIMED.value])
+
+    async def _body_write(self, draft: Draft) -> UpdateOne:
+        fields = dict(draft.facts)
+        if len(draft.body) > INLINE_BYTES:
+            fields["body_file"] = await self._put_file(draft)
+            update: Document = {"$set": fields, "$unset": {"body": ""}}
+        else:
+            fields["body"] = draft.body
+            update = {"$set": fields, "$unset": {"body_file": ""}}
+        return UpdateOne(_guard(draft.claim, [State.CLAIMED.value]), update, hint="_id_")
+
+    async def _put_file(self, draft: Draft) -> str:
+        """One file per claim; a claim is rendered once, so a file that is there already is this one."""
+        with contextlib.suppress(Duplicate):
+            await self._files.put(draft.claim.token, draft.claim.due.dispatch_id, draft.body)
+        return draft.claim.token
+
+    async def body(self, claim: Claim) -> bytes | None:
+        """The stored bytes; None if the claim is gone."""
+        query = _guard(claim, [State.CLAIMED.value])
+        doc = await self._deliveries.find_one(query, projection={"body": 1, "body_file": 1})
+        if doc is None:
+            return None
+        if doc.get("body_file"):
+            return await self._files.get(doc["body_file"])
+        return bytes(doc["body"]) if doc.get("body") else None
+
+    # ---- 4., 5. journal, step back ----
+
+    async def journal(self, claims: Sequence[Claim], at: datetime) -> list[bool]:
+        """claimed → transmitting where the claim still holds: the write that makes the transmitter unique.
+
+        `at` is business time, kept for whoever has to decide what became of it; the deadline is mongod's.
+        """
+        fields = {
+            "state": State.TRANSMITTING.value,
+            "deadline": self._deadline,
+            "transmitted_at": at,
+            "journaled": True,
+        }
+        return await self._move(claims, Move.JOURNAL, fields)
+
+    async def step_back(self, claims: Sequence[Claim]) -> list[bool]:
+        """transmitting → claimed, by the owner, before a byte of DATA."""
+        fields = {"state": State.CLAIMED.value, "lease_until": self._lease_until}
+        return await self._move(claims, Move.STEP_BACK, fields)
+
+    async def _move(self, claims: Sequence[Claim], move: Move, fields: Document) -> list[bool]:
+        # Tokens are unique to one claim of one dispatch, so the two lists can't match crosswise.
+        guard = {
+            "_id": {"$in": [claim.due.dispatch_id for claim in claims]},
+            "workspace_id": {"$in": _workspaces(claim.due for claim in claims)},
+            "token": {"$in": [claim.token for claim in claims]},
+            "state": {"$in": sources(move)},
+        }
+        matched = await self._deliveries.update_many(guard, [{"$set": fields}], hint="_id_")
+        return await self._who(claims, matched, [fields["state"]])
+
+    # ---- 6. record ----
+
+    async def settle(self, settled: Sequence[tuple[Claim, Settlement]]) -> list[bool]:
+        """Each settlement, where the claim still holds; a 250 whatever the delivery has become but sent.
+
+        False: no match, somebody else has settled it. For a 250: it was recorded before.
+        """
+        writes = [_settle_write(claim, settlement) for claim, settlement in settled]
+        outcome = await self._deliveries.bulk(writes)
+        if outcome.matched == len(writes):
+            return [True] * len(writes)
+        return await self._settled_by(settled)
+
+    async def _settled_by(self, settled: Sequence[tuple[Claim, Settlement]]) -> list[bool]:
+        dues = [claim.due for claim, _ in settled]
+        query = _within(_workspaces(dues), {"_id": {"$in": [due.dispatch_id for due in dues]}})
+        found = await self._deliveries.find(query, projection={"state": 1, "settled_by": 1})
+        by = {doc["_id"]: (doc["state"], doc.get("settled_by")) for doc in found}
+        return [
+            by.get(claim.due.dispatch_id) == (settlement.target.value, claim.token)
+            for claim, settlement in settled
+        ]
+
+    async def enrollment_states(self, claims: Sequence[Claim]) -> list[str]:
+        """The enrollments' states now, empty for an unknown one."""
+        dues = [claim.due for claim in claims]
+        query = _within(_workspaces(dues), {"_id": {"$in": [due.enrollment_id for due in dues]}})
+        found = await self._enrollments.find(query, projection={"state": 1})
+        states = {doc["_id"]: str(doc["state"]) for doc in found}
+        return [states.get(due.enrollment_id, "") for due in dues]
+
+    async def suppress(self, suppressions: Sequence[Document]) -> None:
+        """Add suppressions; one that is there stays as it is."""
+        await self._suppressions.insert_new(suppressions)
+
+    # ---- commands ----
+
+    async def delivery(self, workspace: UUID, dispatch_id: str) -> Document | None:
+        """A delivery without its body."""
+        return await self._deliveries.find_one(
+            {"_id": dispatch_id, "workspace_id": workspace}, projection=WITHOUT_BODY
+        )
+
+    async def change(
+        self, workspace: UUID, dispatch_id: str, move: Move, fields: Document
+    ) -> Document | None:
+        """One guarded write of a command; the delivery after it, None where the move can't start."""
+        guard = {"_id": dispatch_id, "workspace_id": workspace, "state": {"$in": sources(move)}}
+        return await self._deliveries.find_one_and_update(guard, {"$set": fields}, projection=WITHOUT_BODY)
+
+    async def overdue_tasks(self, now: datetime, limit: int) -> list[Document]:
+        """Open tasks that nobody did in time and that should be skipped then. A sweep: all workspaces."""
+        query = {"state": State.TASK_OPEN.value, "task.skip_at": {"$lte": now}}
+        return await self._deliveries.find(query, projection={"workspace_id": 1}, limit=limit)
+
+    async def answered(self, workspaces: Iterable[UUID], ids: Sequence[UUID]) -> set[UUID]:
+        """Which of these commands have their result."""
+        query = _within(workspaces, {"_id": {"$in": list(ids)}})
+        return {doc["_id"] for doc in await self._results.find(query, projection={"_id": 1})}
+
+    async def save_results(self, results: Sequence[Document]) -> None:
+        """What became of commands; the first word stays."""
+        await self._results.insert_new(results)
+
+    # ---- shared ----
+
+    async def _guarded(
+        self, claims: Sequence[Claim], writes: Sequence[UpdateOne], states: Sequence[str]
+    ) -> list[bool]:
+        outcome = await self._deliveries.bulk(writes)
+        return await self._who(claims, outcome.matched, states)
+
+    async def _who(self, claims: Sequence[Claim], matched: int, states: Sequence[str]) -> list[bool]:
+        """For whom a batch of guarded writes matched; asked only where not all did."""
+        if matched == len(claims):
+            return [True] * len(claims)
+        kept = await self._holding([c.due for c in claims], [c.token for c in claims], states)
+        return [kept.get(claim.due.dispatch_id) == claim.token for claim in claims]
+
+    async def _holding(
+        self, dues: Sequence[Due], tokens: Sequence[str], states: Sequence[str]
+    ) -> Mapping[str, str]:
+        query = {
+            "_id": {"$in": [due.dispatch_id for due in dues]},
+            "workspace_id": {"$in": _workspaces(dues)},
+            "token": {"$in": list(tokens)},
+            "state": {"$in": list(states)},
+        }
+        found = await self._deliveries.find(query, projection={"token": 1})
+        return {doc["_id"]: doc["token"] for doc in found}
+
+
+def _new_claim(due: Due, batch: str) -> Document:
+    return {
+        "_id": due.dispatch_id,
+        "workspace_id": due.workspace_id,
+        "enrollment_id": due.enrollment_id,
+        "stage_id": due.stage_id,
+        "attempt": due.attempt,
+        "token": claim_token(batch, due.dispatch_id),
+        "state": State.CLAIMED.value,
+    }
+
+
+def _earlier(doc: Document) -> Earlier:
+    return Earlier(
+        bool(doc.get("journaled")),
+        doc.get("recipient"),
+        doc.get("mailbox_id"),
+        doc.get("failures", 0),
+        doc.get("soft_failures", 0),
+        doc.get("policy_refusals", 0),
+    )
+
+
+def _guard(claim: Claim, states: Sequence[str]) -> Document:
+    return {
+        "_id": claim.due.dispatch_id,
+        "workspace_id": claim.due.workspace_id,
+        "token": claim.token,
+        "state": {"$in": list(states)},
+    }
+
+
+def _settle_write(claim: Claim, settlement: Settlement) -> UpdateOne:
+    guard = _guard(claim, sources(settlement.move))
+    if settlement.move is Move.RECORD_SENT:
+        del guard["token"]  # a 250 is a fact, whoever holds the claim by now
+    update: Document = {"$set": {**settlement.document, "settled_by": claim.token}}
+    if settlement.counts:
+        update["$inc"] = dict.fromkeys(settlement.counts, 1)
+    return UpdateOne(guard, update, hint="_id_")
+
+
+def _now_plus(seconds: float) -> Document:
+    return {"$add": ["$$NOW", int(seconds * 1000)]}
+
+
+def _workspaces(dues: Iterable[Due]) -> list[UUID]:
+    return list({due.workspace_id for due in dues})
+
+
+def _within(workspaces: Iterable[UUID], query: Document) -> dict[str, Any]:
+    return {"workspace_id": {"$in": list(set(workspaces))}, **query}

@@ -1,0 +1,170 @@
+"""The claimed deliveries of this process: each carried by a supervised task, bounded, drained at the end."""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from chassis.errors import Retry
+from chassis.telemetry import fields, timed
+from segue_contracts.message import Channel
+from sender import metrics, model
+from sender.model import Claim, Settlement, State
+from sender.reading import Look, Read, channel_of
+from sender.settings import SenderSettings
+from sender.steps import Carried, Steps
+
+log = logging.getLogger(__name__)
+
+DOUBT_SECONDS = 5.0
+"""How long marking what is left at the end may take."""
+UNREADABLE_SECONDS = 600.0
+
+
+class Carries(Protocol):
+    """A channel: steps 3 to 7 for a claim whose read says go."""
+
+    async def carry(self, carried: Carried, read: Read) -> None: ...
+
+
+class Work:
+    """Carries claims side by side; nobody waits for another's mail server."""
+
+    def __init__(self, steps: Steps, channels: Mapping[Channel, Carries], settings: SenderSettings) -> None:
+        self._steps = steps
+        self._channels = channels
+        self._settings = settings
+        self._running: dict[Carried, asyncio.Task[None]] = {}
+        self._supervisors: set[asyncio.Task[None]] = set()
+        self._freed = asyncio.Event()
+        self._stopping = False
+
+    @property
+    def in_flight(self) -> int:
+        """How many claims are being carried."""
+        return len(self._supervisors)
+
+    async def room(self, wanted: int) -> int:
+        """How many of `wanted` claims there is room for; waits a while for all of them."""
+        try:
+            async with asyncio.timeout(self._settings.room_seconds):
+                while self._free() < min(wanted, self._settings.max_in_flight):
+                    self._freed.clear()
+                    await self._freed.wait()
+        except TimeoutError:
+            log.warning("no room", extra=fields("sender.no_room", wanted=wanted, in_flight=self.in_flight))
+        return min(wanted, max(0, self._free()))
+
+    def _free(self) -> int:
+        return self._settings.max_in_flight - self.in_flight
+
+    def start(self, claims: Sequence[Claim]) -> None:
+        """Carry these claims, in tasks of their own."""
+        for claim in claims:
+            self._supervise(Carried(claim, stopping=self._stopping))
+
+    def decline(self, claims: Sequence[Claim]) -> None:
+        """Give back claims for which there is no room, in tasks of their own."""
+        for claim in claims:
+            self._keep(asyncio.create_task(self._give_back(claim, "busy"), name="decline a claim"))
+
+    async def quiet(self) -> None:
+        """Wait until nothing is carried."""
+        while self._supervisors:
+            await asyncio.wait(self._supervisors)
+
+    async def drain(self, seconds: float) -> None:
+        """Give back what has not begun DATA, let DATA end, mark what is left after `seconds` as in doubt."""
+        self._stopping = True
+        for carried, job in self._running.items():
+            carried.stopping = True
+            if not carried.must_finish:
+                job.cancel()
+        if self._supervisors:
+            await asyncio.wait(self._supervisors, timeout=max(0.0, seconds - DOUBT_SECONDS))
+        for job in self._running.values():
+            job.cancel()
+        if self._supervisors:
+            log.warning("deliveries cut off", extra=fields("sender.cut_off", count=self.in_flight))
+            await asyncio.wait(self._supervisors, timeout=DOUBT_SECONDS)
+
+    # ---- one claim ----
+
+    def _supervise(self, carried: Carried) -> None:
+        job = asyncio.create_task(self._carry(carried), name=f"carry {carried.claim.due.dispatch_id}")
+        self._running[carried] = job
+        self._keep(asyncio.create_task(self._watch(carried, job), name="watch a delivery"))
+
+    def _keep(self, supervisor: asyncio.Task[None]) -> None:
+        self._supervisors.add(supervisor)
+        supervisor.add_done_callback(self._forget)
+        metrics.IN_FLIGHT.set(self.in_flight)
+
+    def _forget(self, supervisor: asyncio.Task[None]) -> None:
+        self._supervisors.discard(supervisor)
+        metrics.IN_FLIGHT.set(self.in_flight)
+        self._freed.set()
+        if not supervisor.cancelled() and (error := supervisor.exception()) is not None:
+            # Claimed or transmitting it stays, until its lease or deadline has passed and it is asked for.
+            log.warning("claim not given back", extra=fields("sender.left", error=repr(error)[:300]))
+
+    async def _carry(self, carried: Carried) -> None:
+        """Steps 2 to 7."""
+        claim = carried.claim
+        with timed(metrics.CARRY_SECONDS):
+            recipient = claim.earlier.recipient if claim.earlier.journaled else None
+            read = await self._steps.reader.read(Look(claim, recipient))
+            if read.withdrawal is not None:
+                await self._steps.settle(claim, model.released(self._steps.clock.now(), read.withdrawal))
+                return
+            if read.plan is None:
+                await self._steps.settle(claim, self._steps.put_off("version_missing", UNREADABLE_SECONDS))
+                return
+            channel = channel_of(read, claim.due.stage_id)
+            if channel is None:
+                await self._steps.settle(claim, model.rejected(self._steps.clock.now(), "stage_missing"))
+                return
+            await self._channels[channel].carry(carried, read)
+
+    async def _watch(self, carried: Carried, job: asyncio.Task[None]) -> None:
+        """Whatever ends the job, its claim is not forgotten: a bug delays one delivery, not the service."""
+        await asyncio.wait({job})
+        del self._running[carried]
+        error = None if job.cancelled() else job.exception()
+        if not job.cancelled() and error is None:
+            return
+        if error is not None:
+            _log_failure(carried, error)
+        if not carried.data_began:
+            await self._give_back(carried.claim, "error" if error is not None else "shutdown")
+        elif job.cancelled():
+            await self._steps.settle(carried.claim, model.doubted(self._steps.clock.now()))
+        # A failure after DATA began stays transmitting: past its deadline it is in doubt.
+
+    async def _give_back(self, claim: Claim, reason: str) -> None:
+        """claimed (or transmitting, before DATA) → deferred, so that it is asked for again."""
+        await self._steps.settle(claim, self._deferral(claim, reason))
+
+    def _deferral(self, claim: Claim, reason: str) -> Settlement:
+        if reason == "shutdown":
+            return self._steps.put_off(reason, 0)  # the next instance takes it at once
+        if reason == "busy":
+            return self._steps.busy()
+        moment = self._steps.moment(claim)
+        return model.deferred(moment.now, moment.after_soft, reason, counts=("failures",))
+
+
+def _log_failure(carried: Carried, error: BaseException) -> None:
+    transient = isinstance(error, Retry)
+    metrics.CARRY_FAILURES.labels("transient" if transient else "bug").inc()
+    log.log(
+        logging.WARNING if transient else logging.ERROR,
+        "delivery failed",
+        exc_info=None if transient else error,
+        extra=fields(
+            "sender.carry_failed",
+            dispatch_id=carried.claim.due.dispatch_id,
+            state=State.TRANSMITTING if carried.data_began else State.CLAIMED,
+            error=repr(error)[:300],
+        ),
+    )

@@ -1,0 +1,1238 @@
+"""The seven steps on a real MongoDB and a real mail server: what is sent, how often, and what never is."""
+
+import asyncio
+import email
+import email.policy
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.message import EmailMessage
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from pydantic import SecretStr
+
+from chassis import documents as names
+from chassis import faults
+from chassis.clock import Clock
+from chassis.errors import Retry
+from chassis.kafka import Received, Record
+from chassis.secrets import Secrets
+from chassis.store import Database, connect
+from segue_contracts import ids
+from segue_contracts.codec import decode
+from segue_contracts.commands import (
+    DecideInDoubt,
+    Decision,
+    DeliveryCommand,
+    Hold,
+    Recall,
+    TaskDone,
+    TaskReassign,
+    TaskSkip,
+    TaskSnooze,
+)
+from segue_contracts.events import EnrollmentStop, Outcome, StageDue, StageOutcome
+from segue_contracts.message import Message
+from sender import metrics
+from sender.model import Claim, Due
+from sender.settings import SenderSettings
+from sender.smtp import BeforeData, Target
+from sender.smtp import Outcome as SmtpOutcome
+from sender.smtp_pool import Busy
+from sender.store import Store
+from sender.wiring import assemble, smtp_pool
+from stack.mail_script import Cut, Hang, Refuse
+from stack.smtp import SmtpServer
+
+pytestmark = pytest.mark.stack
+
+ANNA = "anna@prospect.example"
+SEQUENCE: dict[str, Any] = {
+    "name": "Backend engineers",
+    "tokens": {"role": "Backend Engineer"},
+    "stages": [
+        {
+            "id": "hello",
+            "channel": "email",
+            "subject": "{{role}} at Ourco",
+            "text": "Hi {{first_name|there}},\nabout {{role}}.",
+        },
+        {"id": "nudge", "channel": "email", "text": "Hi again {{first_name|there}}"},
+        {
+            "id": "ring",
+            "channel": "call",
+            "text": "Ask {{first_name|there}} about {{role}}",
+            "overdue": {"after": "2 days", "do": "skip"},
+        },
+        {"id": "text", "channel": "sms", "text": "Hi"},
+        {"id": "fresh", "channel": "email", "thread": "new", "subject": "{{custom}}", "text": "Hello"},
+    ],
+}
+
+
+class TestClock(Clock):
+    """A clock whose monotonic time a test can push on, as a frozen process would see it."""
+
+    __test__ = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frozen_for = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.frozen_for
+
+
+@dataclass
+class Capturing:
+    """Stands in for Kafka: keeps every message, and fails as often as told."""
+
+    messages: list[Message] = field(default_factory=list)
+    failures: int = 0
+
+    async def publish(self, records: Sequence[Record]) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise Retry("no broker")
+        self.messages += [decode(r.topic, r.headers, r.value) for r in records]
+
+    def outcomes(self) -> list[StageOutcome]:
+        return [m for m in self.messages if isinstance(m, StageOutcome)]
+
+    def kinds(self) -> list[str]:
+        return [o.event_type.value for o in self.outcomes()]
+
+    def last(self) -> StageOutcome:
+        return self.outcomes()[-1]
+
+
+@dataclass
+class World:
+    """One workspace with a mailbox, a sequence and a person, as the other services would have written it."""
+
+    database: Database
+    secrets: Secrets
+    smtp: SmtpServer
+    workspace: UUID = field(default_factory=uuid4)
+    mailbox: UUID = field(default_factory=uuid4)
+    sequence: UUID = field(default_factory=uuid4)
+    person: UUID = field(default_factory=uuid4)
+    owner: UUID = field(default_factory=uuid4)
+
+    async def furnish(self) -> None:
+        await self._insert(
+            names.WORKSPACES,
+            {"_id": self.workspace, "name": "Ourco", "tokens": {}, "in_doubt_policy": "wait"},
+        )
+        await self._insert(
+            names.MAILBOXES,
+            {
+                "_id": self.mailbox,
+                "workspace_id": self.workspace,
+                "address": "ana@ourco.example",
+                "display_name": "Ana",
+                "owner_id": self.owner,
+                "smtp": {"host": self.smtp.host, "port": self.smtp.port, "security": "none"},
+            },
+        )
+        await self._insert(
+            names.SEQUENCE_VERSIONS,
+            {
+                "_id": names.version_id(self.sequence, 1),
+                "workspace_id": self.workspace,
+                "sequence_id": self.sequence,
+                "version": 1,
+                "document": SEQUENCE,
+                "mailbox_ids": [self.mailbox],
+                "owner_id": self.owner,
+            },
+        )
+        await self.add_person(self.person, first_name="Anna", email=ANNA)
+
+    async def add_person(self, person: UUID, **prospect: Any) -> None:
+        await self._insert(
+            names.PEOPLE,
+            {
+                "_id": person,
+                "workspace_id": self.workspace,
+                "external_id": "p",
+                "prospect": {"external_id": "p", **prospect},
+            },
+        )
+
+    async def dispatch(self, stage: str = "hello", attempt: int = 1, **changed: Any) -> UUID:
+        """A new enrollment that is dispatched at this stage."""
+        enrollment = uuid4()
+        document = {
+            "_id": enrollment,
+            "workspace_id": self.workspace,
+            "state": "dispatched",
+            "stage_id": stage,
+            "stage_index": 0,
+            "attempt": attempt,
+            "sequence_id": self.sequence,
+            "sequence_version": 1,
+            "person_id": self.person,
+            "mailbox_id": self.mailbox,
+            "owner_id": self.owner,
+            "ended": False,
+        }
+        await self._insert(names.ENROLLMENTS, {**document, **changed})
+        return enrollment
+
+    async def enrollment_is(self, enrollment: UUID, **changed: Any) -> None:
+        await self.collection(names.ENROLLMENTS).update_one({"_id": enrollment}, {"$set": changed})
+
+    async def policy(self, policy: str) -> None:
+        await self.collection(names.WORKSPACES).update_one(
+            {"_id": self.workspace}, {"$set": {"in_doubt_policy": policy}}
+        )
+
+    async def delivery(self, enrollment: UUID, stage: str = "hello") -> dict[str, Any]:
+        found: dict[str, Any] | None = await self.collection(names.DELIVERIES).find_one(
+            {"_id": ids.dispatch_id(enrollment, stage)}
+        )
+        assert found is not None
+        return found
+
+    async def delivery_is(self, enrollment: UUID, stage: str = "hello", **changed: Any) -> None:
+        await self.collection(names.DELIVERIES).update_one(
+            {"_id": ids.dispatch_id(enrollment, stage)}, {"$set": changed}
+        )
+
+    async def result(self, command: DeliveryCommand) -> dict[str, Any]:
+        found: dict[str, Any] | None = await self.collection(names.COMMAND_RESULTS).find_one(
+            {"_id": command.event_id}
+        )
+        assert found is not None
+        return found
+
+    async def suppress(self, kind: str, value: str) -> None:
+        suppression = self.secrets.suppression_id(self.workspace, kind, value)
+        await self._insert(names.SUPPRESSIONS, {"_id": suppression, "workspace_id": self.workspace})
+
+    async def hold(self, scope: str, key: UUID, **changed: Any) -> None:
+        hold = {"_id": names.hold_id(scope, key), "workspace_id": self.workspace, "until": None}
+        await self._insert(names.HOLDS, {**hold, **changed})
+
+    def mails(self) -> list[EmailMessage]:
+        policy = email.policy.default
+        contents = [self.smtp.content(m) for m in self.smtp.messages()]
+        return [email.message_from_bytes(content, policy=policy) for content in contents]
+
+    def raw_mails(self) -> list[bytes]:
+        return [self.smtp.content(m) for m in self.smtp.messages()]
+
+    def collection(self, name: str) -> Any:
+        return self.database.collection(name)
+
+    async def _insert(self, name: str, document: dict[str, Any]) -> None:
+        await self.database.collection(name).insert_one(document)
+
+
+SETTINGS: dict[str, Any] = {
+    "kafka_bootstrap_servers": "nowhere:9092",
+    "secret_keys": SecretStr("0123456789abcdef0123456789abcdef"),
+    "redelivery_seconds": 12,
+    "claim_lease_seconds": 8,
+    "smtp_total_seconds": 5,
+    "batch_seconds": 2,
+    "room_seconds": 1,
+    "doubt_margin_seconds": 0.2,
+    "record_seconds": 5,
+}
+
+
+class Sender:
+    """One sender process without Kafka: what wiring builds, with a publisher that remembers."""
+
+    def __init__(self, world: World, settings: SenderSettings, **changed: Any) -> None:
+        self.world = world
+        self.settings = settings.model_copy(update=changed)
+        self.clock = TestClock()
+        self.published = Capturing()
+        self.pool = smtp_pool(self.settings)
+        built = assemble(self.settings, self.clock, world.database, self.published, self.pool)
+        self.store, self.steps, self.work, self.email = built.store, built.steps, built.work, built.email
+        self.on_stage_due, self.on_commands = built.on_stage_due, built.on_commands
+
+    async def due(self, enrollment: UUID, stage: str = "hello", attempt: int = 1) -> None:
+        """Hand over one stage.due and wait until nothing is carried."""
+        await self.take(enrollment, stage, attempt)
+        await self.work.quiet()
+
+    def on_hosts(self) -> int:
+        """How many deliveries are with the mail servers, or wait for them."""
+        return sum(self.email._on_host.values())
+
+    async def take(self, enrollment: UUID, stage: str = "hello", attempt: int = 1) -> None:
+        now = self.clock.now()
+        await self.on_stage_due(
+            [
+                received(
+                    StageDue(
+                        event_id=uuid4(),
+                        occurred_at=now,
+                        recorded_at=now,
+                        workspace_id=self.world.workspace,
+                        enrollment_id=enrollment,
+                        stage_id=stage,
+                        attempt=attempt,
+                        due_at=now,
+                    )
+                )
+            ]
+        )
+
+    async def command(self, kind: type[DeliveryCommand], enrollment: UUID, stage: str, **more: Any) -> Any:
+        now = self.clock.now()
+        command = kind(
+            event_id=uuid4(),
+            occurred_at=now,
+            recorded_at=now,
+            workspace_id=self.world.workspace,
+            dispatch_id=ids.dispatch_id(enrollment, stage),
+            **more,
+        )
+        await self.on_commands([received(command)])
+        return command
+
+
+def received(message: Message) -> Received:
+    record = Record.of(message)
+    return Received(record.topic, 0, 0, record.key, record.value, record.headers, 0)
+
+
+@pytest.fixture
+async def world(mongodb_uri: str, smtp_server: SmtpServer) -> AsyncIterator[World]:
+    async with a_world(mongodb_uri, smtp_server) as built:
+        yield built
+
+
+@asynccontextmanager
+async def a_world(mongodb_uri: str, smtp_server: SmtpServer) -> AsyncIterator[World]:
+    name = f"sender_{uuid4().hex[:12]}"
+    settings = SenderSettings(mongodb_uri=SecretStr(mongodb_uri), mongodb_database=name, **SETTINGS)
+    async with connect(settings) as database:
+        built = World(database, Secrets(settings), smtp_server)
+        await Store(database, lease_seconds=1, doubt_seconds=1).ensure()
+        await built.furnish()
+        yield built
+        await database.drop()
+
+
+@pytest.fixture
+def settings(mongodb_uri: str) -> SenderSettings:
+    return SenderSettings(mongodb_uri=SecretStr(mongodb_uri), **SETTINGS)
+
+
+@pytest.fixture
+async def sender(world: World, settings: SenderSettings) -> AsyncIterator[Sender]:
+    async with a_sender(world, settings) as built:
+        yield built
+
+
+@asynccontextmanager
+async def a_sender(world: World, settings: SenderSettings, **changed: Any) -> AsyncIterator[Sender]:
+    built = Sender(world, settings, **changed)
+    yield built
+    await built.work.quiet()
+    await built.pool.close()
+
+
+class AtPoint:
+    """Runs something at a named point, as a fault would; `times` bounds how often."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, name: str, act: Any, times: int = 1) -> None:
+        self.hits = 0
+
+        async def point(reached: str) -> None:
+            if reached == name and self.hits < times:
+                self.hits += 1
+                await act()
+
+        monkeypatch.setattr(faults, "point", point)
+
+
+def count(metric: Any, *labels: str) -> float:
+    chosen = metric.labels(*labels) if labels else metric
+    return float(chosen._value.get())
+
+
+# ---- the way that all is well ----
+
+
+async def test_a_due_stage_is_sent_once_recorded_and_told(world: World, sender: Sender) -> None:
+    enrollment = await world.dispatch()
+    await sender.due(enrollment)
+    (mail,) = world.mails()
+    delivery = await world.delivery(enrollment)
+    assert mail["Subject"] == "Backend Engineer at Ourco"
+    assert "Hi Anna,\r\nabout Backend Engineer." in mail.get_content()
+    assert mail["Message-ID"] == delivery["message_id"]
+    assert (delivery["state"], delivery["recipient"], delivery["channel"]) == ("sent", ANNA, "email")
+    assert delivery["body"] == world.raw_mails()[0]
+    assert delivery["person_id"] == world.person
+    (outcome,) = sender.published.outcomes()
+    assert (outcome.event_type, outcome.attempt) == (Outcome.SENT, 1)
+    assert outcome.occurred_at == delivery["sent_at"]
+
+
+async def test_a_repeated_stage_due_is_answered_and_never_sends_again(world: World, sender: Sender) -> None:
+    enrollment = await world.dispatch()
+    for _ in range(3):
+        await sender.due(enrollment)
+    assert len(world.mails()) == 1
+    first, *again = sender.published.outcomes()
+    assert first.event_type is Outcome.SENT
+    assert [a.event_id for a in again] == [first.event_id] * 2
+
+
+async def test_two_senders_racing_for_one_dispatch_send_one_mail(
+    world: World, settings: SenderSettings
+) -> None:
+    enrollments = [await world.dispatch() for _ in range(20)]
+    async with a_sender(world, settings) as one, a_sender(world, settings) as two:
+        await asyncio.gather(*(s.take(e) for e in enrollments for s in (one, two)))
+        await one.work.quiet()
+        await two.work.quiet()
+    assert len(world.mails()) == len(enrollments)
+    sent = [o for s in (one, two) for o in s.published.outcomes() if o.event_type is Outcome.SENT]
+    assert {o.enrollment_id for o in sent} == set(enrollments)
+
+
+async def test_a_batch_with_the_same_dispatch_twice_sends_one_mail(world: World, sender: Sender) -> None:
+    enrollment = await world.dispatch(attempt=2)
+    await asyncio.gather(*(sender.take(enrollment, attempt=n) for n in (1, 2, 2)))
+    await sender.work.quiet()
+    assert len(world.mails()) <= 1
+    await sender.due(enrollment, attempt=2)
+    assert len(world.mails()) == 1
+
+
+async def test_a_large_message_is_kept_in_files_and_sent_whole(world: World, sender: Sender) -> None:
+    enrollment = await world.dispatch(edits={"hello": {"text": "grüße " * 8_000}})
+    await sender.due(enrollment)
+    delivery = await world.delivery(enrollment)
+    assert "body" not in delivery
+    kept = await world.database.files("bodies").get(delivery["body_file"])
+    assert [kept] == world.raw_mails()
+
+
+async def test_a_reply_goes_on_in_the_thread_of_the_latest_mail_sent(world: World, sender: Sender) -> None:
+    enrollment = await world.dispatch()
+    await sender.due(enrollment)
+    await world.enrollment_is(enrollment, stage_id="nudge")
+    await sender.due(enrollment, "nudge")
+    first, second = world.mails()
+    assert second["Subject"] == "Re: Backend Engineer at Ourco"
+    assert second["In-Reply-To"] == first["Message-ID"] == second["References"]
+    assert (await world.delivery(enrollment, "nudge"))["references"] == [first["Message-ID"]]
+
+
+async def test_a_reply_without_a_parent_opens_a_thread_with_the_first_subject(
+    world: World, sender: Sender
+) -> None:
+    enrollment = await world.dispatch("nudge")
+    await sender.due(enrollment, "nudge")
+    (mail,) = world.mails()
+    assert mail["Subject"] == "Backend Engineer at Ourco"
+    assert mail["In-Reply-To"] is None
+
+
+async def test_words_changed_for_one_person_are_sent_to_that_person(world: World, sender: Sender) -> None:
+    edits = {"hello": {"subject": "Just you, {{first_name}}", "text": "Only for you"}}
+    await sender.due(await world.dispatch(edits=edits))
+    await sender.due(await world.dispatch())
+    assert [m["Subject"] for m in world.mails()] == ["Just you, Anna", "Backend Engineer at Ourco"]
+
+
+# ---- 1. claim ----
+
+
+async def test_a_claim_past_its_lease_is_taken_over_and_the_old_owner_sends_nothing(
+    world: World, settings: SenderSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enrollment = await world.dispatch()
+    async with a_sender(world, settings) as slow, a_sender(world, settings) as quick:
+
+        async def overtaken() -> None:
+            await world.delivery_is(enrollment, lease_until=datetime(2020, 1, 1, tzinfo=UTC))
+            await quick.due(enrollment)
+
+        before = count(metrics.NO_MATCH, "keep_body")
+        AtPoint(monkeypatch, "sender.after_claim", overtaken)
+        await slow.due(enrollment)
+    assert len(world.mails()) == 1
+    assert quick.published.kinds() == ["sent"]
+    assert slow.published.kinds() == []
+    assert count(metrics.NO_MATCH, "keep_body") == before + 1
+
+
+async def test_a_claim_within_its_lease_is_left_alone(world: World, sender: Sender) -> None:
+    enrollment = await world.dispatch()
+    await sender.store.claim_new([due_of(world, enrollment)], "elsewhere")
+    await sender.due(enrollment)
+    assert world.mails() == []
+    assert sender.published.outcomes() == []
+
+
+async def test_a_claim_of_a_later_attempt_is_not_taken_over_by_an_older_message(
+    world: World, sender: Sender
+) -> None:
+    enrollment = await world.dispatch(attempt=2)
+    await sender.store.claim_new([due_of(world, enrollment, attempt=2)], "elsewhere")
+    await world.delivery_is(enrollment, lease_until=datetime(2020, 1, 1, tzinfo=UTC))
+    await sender.due(enrollment, attempt=1)
+    assert (await world.delivery(enrollment))["token"].startswith("elsewhere")
+
+
+def due_of(world: World, enrollment: UUID, stage: str = "hello", attempt: int = 1) -> Due:
+    return Due(ids.dispatch_id(enrollment, stage), world.workspace, enrollment, stage, attempt)
+
+
+async def test_a_dispatch_of_another_workspace_can_not_be_touched(world: World, sender: Sender) -> None:
+    enrollment = await world.dispatch()
+    await sender.due(enrollment)
+    before = await world.delivery(enrollment)
+    world.workspace = uuid4()
+    await sender.due(enrollment)
+    command = await sender.command(Recall, enrollment, "hello")
+    assert await world.delivery(enrollment) == before
+    assert (await world.result(command))["status"] == "done"
+    assert len(world.mails()) == 1
+
+
+# ---- 2. read ----
+
+
+async def test_a_stop_committed_before_the_read_prevents_the_send(
+    world: World, sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enrollment = await world.dispatch()
+    stop = lambda: world.enrollment_is(enrollment, state="stopped", ended=True)  # noqa: E731
+    AtPoint(monkeypatch, "sender.after_claim", stop)
+    await sender.due(enrollment)
+    assert world.mails() == []
+    assert (await world.delivery(enrollment))["state"] == "released"
+    assert (sender.published.last().event_type, sender.published.last().reason) == (
+        Outcome.WITHDRAWN,
+        "not_current",
+    )
+
+
+async def test_what_was_withdrawn_is_final_for_its_attempt_and_open_to_the_next(
+    world: World, sender: Sender
+) -> None:
+    enrollment = await world.dispatch(state="scheduled")
+    await sender.due(enrollment)
+    await world.enrollment_is(enrollment, state="dispatched")
+    await sender.due(enrollment)
+    assert world.mails() == []
+    assert sender.published.kinds() == ["withdrawn", "withdrawn"]
+    await world.enrollment_is(enrollment, attempt=2)
+    await sender.due(enrollment, attempt=2)
+    assert sender.published.kinds()[-1] == "sent"
+    assert len(world.mails()) == 1
+
+
+@pytest.mark.parametrize("scope", ["enrollment", "person", "sequence", "mailbox", "workspace"])
+async def test_a_hold_of_any_scope_is_respected(world: World, sender: Sender, scope: str) -> None:
+    enrollment = await world.dispatch()
+    await world.hold(scope, enrollment if scope == "enrollment" else getattr(world, scope))
+    await sender.due(enrollment)
+    assert world.mails() == []
+    assert sender.published.last().reason == "held"
+
+
+async def test_a_hold_that_is_lifted_or_over_holds_nothing(world: World, sender: Sender) -> None:
+    now = sender.clock.now()
+    await world.hold("person", world.person, until=now - timedelta(seconds=1))
+    await world.hold("mailbox", world.mailbox, lifted_at=now)
+    await sender.due(await world.dispatch())
+    assert len(world.mails()) == 1
+
+
+@pytest.mark.parametrize(("kind", "value"), [("address", ANNA.upper()), ("domain", "prospect.example")])
+async def test_a_suppressed_address_or_domain_is_never_written_to(
+    world: World, sender: Sender, kind: str, value: str
+) -> None:
+    await world.suppress(kind, value)
+    await sender.due(await world.dispatch())
+    assert world.mails() == []
+    assert (sender.published.last().event_type, sender.published.last().reason) == (
+        Outcome.WITHDRAWN,
+        "suppressed",
+    )
+
+
+async def test_past_its_window_nothing_is_sent(world: World, sender: Sender) -> None:
+    await sender.due(await world.dispatch(send_before=sender.clock.now() - timedelta(seconds=1)))
+    assert world.mails() == []
+    assert sender.published.last().reason == "window_over"
+
+
+# ---- 3. render ----
+
+
+@pytest.mark.parametrize(
+    "prospect",
+    [
+        {"email": ANNA},
+        {"email": ANNA, "tokens": {"custom": "Hello\r\nBcc: evil@x.example"}},
+        {"email": ANNA, "tokens": {"custom": "=?utf-8?q?hi=0ABcc:_evil@x?="}},
+        {"email": ANNA, "tokens": {"custom": "Hi"}, "first_name": "Anna\nBcc: evil@x.example"},
+    ],
+    ids=["missing token", "line break", "encoded word", "display name"],
+)
+async def test_what_can_not_be_written_safely_is_rejected_and_not_sent(
+    world: World, sender: Sender, prospect: dict[str, Any]
+) -> None:
+    person = uuid4()
+    await world.add_person(person, **prospect)
+    await sender.due(await world.dispatch("fresh", person_id=person), "fresh")
+    assert world.mails() == []
+    outcome = sender.published.last()
+    assert (outcome.event_type, outcome.reason, outcome.bounced) == (Outcome.REJECTED, "template", False)
+    assert "evil" not in outcome.model_dump_json()
+
+
+async def test_a_person_without_an_address_is_rejected(world: World, sender: Sender) -> None:
+    person = uuid4()
+    await world.add_person(person, first_name="Bob")
+    await sender.due(await world.dispatch(person_id=person))
+    assert (sender.published.last().event_type, sender.published.last().reason) == (
+        Outcome.REJECTED,
+        "no_address",
+    )
+
+
+async def test_an_sms_is_refused_honestly(world: World, sender: Sender) -> None:
+    await sender.due(await world.dispatch("text"), "text")
+    assert (sender.published.last().event_type, sender.published.last().reason) == (
+        Outcome.REJECTED,
+        "channel_not_connected",
+    )
+
+
+async def test_a_missing_mailbox_or_version_is_put_off_not_failed(world: World, sender: Sender) -> None:
+    await sender.due(await world.dispatch(mailbox_id=uuid4()))
+    await sender.due(await world.dispatch(sequence_version=2))
+    assert [(o.event_type, o.reason) for o in sender.published.outcomes()] == [
+        (Outcome.DEFERRED, "mailbox_missing"),
+        (Outcome.DEFERRED, "version_missing"),
+    ]
+
+
+# ---- 4., 5. journal, age ----
+
+
+async def test_a_stall_between_journal_and_data_reads_again_and_sees_the_stop(
+    world: World, sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enrollment = await world.dispatch()
+    seen: list[str] = []
+
+    async def stall() -> None:
+        seen.append((await world.delivery(enrollment))["state"])
+        sender.clock.frozen_for += 60
+        await world.enrollment_is(enrollment, state="stopped", ended=True)
+
+    AtPoint(monkeypatch, "sender.after_journal", stall)
+    before = count(metrics.STEP_BACKS)
+    await sender.due(enrollment)
+    assert seen == ["transmitting"]
+    assert world.mails() == []
+    assert (await world.delivery(enrollment))["state"] == "released"
+    assert sender.published.kinds() == ["withdrawn"]
+    assert count(metrics.STEP_BACKS) == before + 1
+
+
+async def test_a_stall_without_a_stop_sends_once_on_a_new_read(
+    world: World, sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enrollment = await world.dispatch()
+
+    async def stall() -> None:
+        sender.clock.frozen_for += 60
+
+    AtPoint(monkeypatch, "sender.before_data", stall, times=2)
+    await sender.due(enrollment)
+    assert len(world.mails()) == 1
+    assert (await world.delivery(enrollment))["state"] == "sent"
+
+
+async def test_a_process_that_stalls_every_time_gives_the_claim_back(
+    world: World, sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def stall() -> None:
+        sender.clock.frozen_for += 60
+
+    AtPoint(monkeypatch, "sender.before_data", stall, times=99)
+    await sender.due(await world.dispatch())
+    assert world.mails() == []
+    assert (sender.published.last().event_type, sender.published.last().reason) == (
+        Outcome.DEFERRED,
+        "busy",
+    )
+
+
+async def test_a_read_that_aged_before_the_journal_is_made_again(
+    world: World, settings: SenderSettings
+) -> None:
+    enrollment = await world.dispatch()
+    async with a_sender(world, settings) as sender:
+        pool = SlowEnvelope(sender, lambda: world.enrollment_is(enrollment, state="stopped", ended=True))
+        sender.email._pool = pool
+        await sender.due(enrollment)
+    assert world.mails() == []
+    assert sender.published.kinds() == ["withdrawn"]
+    assert "journaled" not in await world.delivery(enrollment)
+
+
+class SlowEnvelope:
+    """A server that takes a minute from MAIL to RCPT, in which something happens."""
+
+    def __init__(self, sender: Sender, meanwhile: Any) -> None:
+        self._pool = sender.pool
+        self._clock = sender.clock
+        self._meanwhile = meanwhile
+
+    async def send(
+        self,
+        target: Target,
+        envelope_from: str,
+        rcpt: str,
+        data: bytes,
+        before_data: BeforeData | None = None,
+    ) -> SmtpOutcome | Busy:
+        async def slowly() -> bool:
+            self._clock.frozen_for += 60
+            await self._meanwhile()
+            assert before_data is not None
+            return await before_data()
+
+        return await self._pool.send(target, envelope_from, rcpt, data, slowly)
+
+
+async def test_a_recall_between_claim_and_journal_takes_the_claim(
+    world: World, sender: Sender, settings: SenderSettings
+) -> None:
+    enrollment = await world.dispatch()
+
+    async def recall() -> None:
+        await sender.command(Recall, enrollment, "hello")
+
+    sender.email._pool = SlowEnvelope(sender, recall)
+    await sender.due(enrollment)
+    assert world.mails() == []
+    assert sender.published.kinds() == ["recalled"]
+    assert (await world.delivery(enrollment))["state"] == "released"
+
+
+# ---- 6., 7. record, publish ----
+
+
+async def test_a_4xx_is_deferred_and_the_next_attempt_has_the_same_message_id(
+    world: World, sender: Sender
+) -> None:
+    world.smtp.answer(ANNA, Refuse(reply="451 4.7.1 Greylisted"), times=1)
+    enrollment = await world.dispatch()
+    await sender.due(enrollment)
+    outcome = sender.published.last()
+    assert (outcome.event_type, outcome.code) == (Outcome.DEFERRED, "451 4.7.1")
+    assert outcome.until is not None
+    assert outcome.until > sender.clock.now()
+    message_id = (await world.delivery(enrollment))["message_id"]
+    await world.enrollment_is(enrollment, attempt=2)
+    await sender.due(enrollment, attempt=2)
+    (mail,) = world.mails()
+    assert mail["Message-ID"] == message_id
+    assert (sender.published.last().event_type, sender.published.last().attempt) == (Outcome.SENT, 2)
+
+
+async def test_an_older_message_after_a_deferral_is_answered_not_acted_on(
+    world: World, sender: Sender
+) -> None:
+    world.smtp.answer(ANNA, Refuse(reply="451 4.7.1 Greylisted"), times=1)
+    enrollment = await world.dispatch()
+    await sender.due(enrollment)
+    await sender.due(enrollment)
+    assert world.mails() == []
+    first, again = sender.published.outcomes()
+    assert again.model_copy(update={"recorded_at": first.recorded_at}) == first
+
+
+async def test_before_its_first_journal_a_message_is_written_anew_and_after_it_never(
+    world: World, sender: Sender
+) -> None:
+    world.smtp.answer(ANNA, Refuse(at="rcpt", reply="450 4.2.0 Later"), times=1)
+    world.smtp.answer(ANNA, Refuse(at="data", reply="450 4.2.0 Later"), times=1)
+    enrollment = await world.dispatch()
+    await sender.due(enrollment)
+    for attempt, text in ((2, "Second words"), (3, "Third words")):
+        await world.enrollment_is(enrollment, attempt=attempt, edits={"hello": {"text": text}})
+        await sender.due(enrollment, attempt=attempt)
+    assert sender.published.kinds() == ["deferred", "deferred", "sent"]
+    (mail,) = world.mails()
+    assert mail.get_content().strip() == "Second words"
+
+
+async def test_a_refused_recipient_bounces_and_is_suppressed_from_then_on(
+    world: World, sender: Sender
+) -> None:
+    world.smtp.answer(ANNA, Refuse(reply="550 5.1.1 No such user"))
+    enrollment = await world.dispatch()
+    await sender.due(enrollment)
+    outcome = sender.published.last()
+    assert (outcome.event_type, outcome.bounced, outcome.code) == (Outcome.REJECTED, True, "550 5.1.1")
+    await sender.due(await world.dispatch())
+    assert sender.published.last().reason == "suppressed"
+    suppressions = await world.collection(names.SUPPRESSIONS).find({})
+    assert [s["reason"] for s in suppressions] == ["bounced"]
+    assert ANNA not in str(suppressions)
+
+
+async def test_a_bounce_whose_suppression_was_lost_is_suppressed_when_it_is_told_again(
+    world: World, sender: Sender
+) -> None:
+    world.smtp.answer(ANNA, Refuse(reply="550 5.1.1 No such user"))
+    enrollment = await world.dispatch()
+    await sender.due(enrollment)
+    await world.collection(names.SUPPRESSIONS).delete_many({})
+    await sender.due(enrollment)
+    assert len(await world.collection(names.SUPPRESSIONS).find({})) == 1
+
+
+async def test_a_policy_refusal_defers_and_asks_to_hold_the_mailbox(world: World, sender: Sender) -> None:
+    world.smtp.answer(ANNA, Refuse(reply="550 5.7.1 Blocked"))
+    await sender.due(await world.dispatch())
+    await sender.due(await world.dispatch())
+    assert sender.published.kinds() == ["deferred", "deferred"]
+    holds = [m for m in sender.published.messages if isinstance(m, Hold)]
+    assert {(h.scope.value, h.scope_id) for h in holds} == {("mailbox", world.mailbox)}
+    assert len({h.event_id for h in holds}) == 1
+    assert await world.collection(names.SUPPRESSIONS).find({}) == []
+
+
+async def test_a_server_that_is_down_is_a_deferral(world: World, sender: Sender) -> None:
+    world.smtp.stop()
+    await sender.due(await world.dispatch())
+    outcome = sender.published.last()
+    assert (outcome.event_type, outcome.reason) == (Outcome.DEFERRED, "connection_connect")
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+async def test_a_connection_cut_after_the_dot_is_in_doubt_and_never_silently_resent(
+    world: World, sender: Sender, recorded: bool
+) -> None:
+    world.smtp.answer(ANNA, Cut(recorded=recorded), times=1)
+    enrollment = await world.dispatch()
+    await sender.due(enrollment)
+    assert (await world.delivery(enrollment))["state"] == "in_doubt"
+    await world.enrollment_is(enrollment, state="in_doubt")
+    await sender.due(enrollment)
+    assert sender.published.kinds() == ["in_doubt", "in_doubt"]
+    assert len(world.mails()) == int(recorded)
+
+
+async def test_a_transmission_past_its_deadline_is_found_in_doubt_and_a_late_250_is_recorded(
+    world: World, settings: SenderSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enrollment = await world.dispatch()
+    async with a_sender(world, settings) as slow, a_sender(world, settings) as other:
+
+        async def asked_again() -> None:
+            await other.due(enrollment)
+            await world.delivery_is(enrollment, deadline=datetime(2020, 1, 1, tzinfo=UTC))
+            await other.due(enrollment)
+
+        AtPoint(monkeypatch, "sender.after_250", asked_again)
+        await slow.due(enrollment)
+        assert other.published.kinds() == ["in_doubt"]
+        assert slow.published.kinds() == ["sent"]
+        await other.due(enrollment)
+    assert other.published.kinds()[-1] == "sent"
+    assert (await world.delivery(enrollment))["state"] == "sent"
+    assert len(world.mails()) == 1
+
+
+async def test_a_transmission_that_nobody_asks_for_is_swept_into_doubt(
+    world: World, sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def bug() -> None:
+        raise RuntimeError("a bug")
+
+    AtPoint(monkeypatch, "sender.after_250", bug)
+    enrollment = await world.dispatch()
+    await sender.due(enrollment)
+    await sender.on_stage_due.sweep()
+    assert (await world.delivery(enrollment))["state"] == "transmitting"
+    await world.delivery_is(enrollment, deadline=datetime(2020, 1, 1, tzinfo=UTC))
+    await sender.on_stage_due.sweep()
+    assert (await world.delivery(enrollment))["state"] == "in_doubt"
+    assert sender.published.kinds() == ["in_doubt"]
+
+
+async def test_the_policy_resend_sends_identical_bytes_in_a_new_attempt(world: World, sender: Sender) -> None:
+    await world.policy("resend")
+    world.smtp.answer(ANNA, Cut(recorded=True), times=1)
+    enrollment = await world.dispatch()
+    await sender.due(enrollment)
+    outcome = sender.published.last()
+    assert (outcome.event_type, outcome.reason) == (Outcome.DEFERRED, "resend_policy")
+    await world.enrollment_is(enrollment, attempt=2, edits={"hello": {"text": "other words"}})
+    await sender.due(enrollment, attempt=2)
+    first, second = world.raw_mails()
+    assert first == second
+
+
+async def test_an_outcome_that_was_not_published_is_told_when_asked_again(
+    world: World, sender: Sender
+) -> None:
+    enrollment = await world.dispatch()
+    sender.published.failures = 99
+    await sender.due(enrollment)
+    assert (await world.delivery(enrollment))["state"] == "sent"
+    sender.published.failures = 0
+    await sender.due(enrollment)
+    assert sender.published.kinds() == ["sent"]
+    assert len(world.mails()) == 1
+
+
+async def test_a_stop_that_crosses_the_transmission_is_counted(
+    world: World, sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    enrollment = await world.dispatch()
+    stop = lambda: world.enrollment_is(enrollment, state="stopped", ended=True)  # noqa: E731
+    AtPoint(monkeypatch, "sender.after_250", stop)
+    before = count(metrics.STOP_CROSSED)
+    await sender.due(enrollment)
+    assert count(metrics.STOP_CROSSED) == before + 1
+
+
+async def test_a_bug_before_data_gives_the_claim_back_and_after_it_leaves_it_to_the_deadline(
+    world: World, sender: Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def bug() -> None:
+        raise RuntimeError("a bug")
+
+    AtPoint(monkeypatch, "sender.after_journal", bug)
+    first = await world.dispatch()
+    await sender.due(first)
+    assert ((await world.delivery(first))["state"], sender.published.last().reason) == ("deferred", "error")
+    AtPoint(monkeypatch, "sender.after_250", bug)
+    second = await world.dispatch()
+    await sender.due(second)
+    assert (await world.delivery(second))["state"] == "transmitting"
+    assert len(world.mails()) == 1
+
+
+# ---- room ----
+
+
+async def test_no_room_on_a_host_is_a_deferral_and_delays_nobody_else(
+    world: World, settings: SenderSettings
+) -> None:
+    world.smtp.answer(ANNA, Hang(at="before_data", seconds=3), times=2)
+    async with a_sender(world, settings, max_per_host=2) as sender:
+        slow = [await world.dispatch() for _ in range(2)]
+        for enrollment in slow:
+            await sender.take(enrollment)
+        await until(lambda: sender.on_hosts() == 2)
+        await sender.take(late := await world.dispatch())
+        await until(lambda: len(sender.published.outcomes()) == 1)
+        outcome = sender.published.last()
+        assert (outcome.enrollment_id, outcome.reason) == (late, "busy")
+        assert outcome.until is not None
+        await sender.work.quiet()
+    assert sorted(sender.published.kinds()) == ["deferred", "sent", "sent"]
+
+
+async def test_no_room_in_memory_is_a_deferral(world: World, settings: SenderSettings) -> None:
+    world.smtp.answer(ANNA, Hang(at="before_data", seconds=3), times=1)
+    async with a_sender(world, settings, max_in_flight=1, room_seconds=0.1) as sender:
+        await sender.take(await world.dispatch())
+        await sender.take(late := await world.dispatch())
+        await sender.work.quiet()
+    busy = [o for o in sender.published.outcomes() if o.reason == "busy"]
+    assert [o.enrollment_id for o in busy] == [late]
+
+
+async def until(true: Any) -> None:
+    """Wait for what another task does, without a signal of its own."""
+    async with asyncio.timeout(5):
+        while not true():  # noqa: ASYNC110 - the other task has no reason to tell
+            await asyncio.sleep(0.01)
+
+
+# ---- stopping ----
+
+
+async def test_stopping_gives_back_what_has_not_begun_and_lets_data_end(
+    world: World, settings: SenderSettings
+) -> None:
+    world.smtp.answer(ANNA, Hang(at="after_data", seconds=1), times=2)
+    async with a_sender(world, settings, room_seconds=4) as sender:
+        begun = [await world.dispatch() for _ in range(2)]
+        for enrollment in begun:
+            await sender.take(enrollment)
+        await until(lambda: sum(c.data_began for c in sender.work._running) == 2)
+        waiting = await world.dispatch()
+        await sender.take(waiting)
+        await sender.work.drain(10)
+        assert sender.work.in_flight == 0
+    told = {o.enrollment_id: (o.event_type, o.reason) for o in sender.published.outcomes()}
+    assert told[waiting] == (Outcome.DEFERRED, "shutdown")
+    assert [told[e] for e in begun] == [(Outcome.SENT, "")] * 2
+    assert len(world.mails()) == 2
+
+
+async def test_what_is_still_in_data_at_the_end_is_marked_in_doubt(
+    world: World, settings: SenderSettings
+) -> None:
+    world.smtp.answer(ANNA, Hang(at="after_data", seconds=4), times=1)
+    async with a_sender(world, settings) as sender:
+        await sender.take(enrollment := await world.dispatch())
+        await until(lambda: any(c.data_began for c in sender.work._running))
+        await sender.work.drain(0)
+    assert sender.published.kinds() == ["in_doubt"]
+    assert (await world.delivery(enrollment))["state"] == "in_doubt"
+
+
+# ---- tasks ----
+
+
+async def test_a_manual_stage_opens_a_task_ready_to_paste(world: World, sender: Sender) -> None:
+    enrollment = await world.dispatch("ring")
+    await sender.due(enrollment, "ring")
+    delivery = await world.delivery(enrollment, "ring")
+    assert (delivery["state"], delivery["channel"], delivery["person_id"]) == (
+        "task_open",
+        "call",
+        world.person,
+    )
+    task = delivery["task"]
+    assert (task["text"], task["assignee_id"]) == ("Ask Anna about Backend Engineer", world.owner)
+    assert task["due_at"] == task["skip_at"] == task["opened_at"] + timedelta(days=2)
+    await sender.due(enrollment, "ring")
+    assert sender.published.kinds() == ["task_opened", "task_opened"]
+
+
+async def test_a_task_done_is_told_with_its_answer_and_only_once_done(world: World, sender: Sender) -> None:
+    enrollment = await world.dispatch("ring")
+    await sender.due(enrollment, "ring")
+    done = await sender.command(TaskDone, enrollment, "ring", result="talked", responded=True)
+    assert (sender.published.last().event_type, sender.published.last().responded) == (
+        Outcome.TASK_DONE,
+        True,
+    )
+    assert (await world.result(done))["status"] == "done"
+    late = await sender.command(TaskSkip, enrollment, "ring")
+    assert (await world.result(late))["reasons"][0]["code"] == "task_not_open"
+    assert (await world.delivery(enrollment, "ring"))["state"] == "done"
+
+
+async def test_a_command_that_comes_again_is_the_same_command(world: World, sender: Sender) -> None:
+    enrollment = await world.dispatch("ring")
+    await sender.due(enrollment, "ring")
+    done = await sender.command(TaskDone, enrollment, "ring")
+    await sender.on_commands([received(done)])
+    await world.collection(names.COMMAND_RESULTS).delete_many({})
+    await sender.on_commands([received(done)])
+    assert (await world.result(done))["status"] == "done"
+    ended = [o for o in sender.published.outcomes() if o.event_type is Outcome.TASK_DONE]
+    assert len({o.event_id for o in ended}) == 1
+
+
+async def test_a_task_is_skipped_snoozed_and_reassigned(world: World, sender: Sender) -> None:
+    enrollment = await world.dispatch("ring")
+    await sender.due(enrollment, "ring")
+    until_then, colleague = sender.clock.now() + timedelta(days=1), uuid4()
+    await sender.command(TaskSnooze, enrollment, "ring", until=until_then)
+    await sender.command(TaskReassign, enrollment, "ring", assignee_id=colleague)
+    task = (await world.delivery(enrollment, "ring"))["task"]
+    assert task["assignee_id"] == colleague
+    assert abs(task["snoozed_until"] - until_then) < timedelta(milliseconds=2)
+    await sender.command(TaskSkip, enrollment, "ring", note="moved")
+    assert sender.published.last().event_type is Outcome.TASK_SKIPPED
+
+
+async def test_a_task_that_nobody_did_in_time_is_skipped_where_the_sequence_says_so(
+    world: World, sender: Sender
+) -> None:
+    enrollment = await world.dispatch("ring")
+    await sender.due(enrollment, "ring")
+    await sender.on_commands.skip_overdue()
+    assert (await world.delivery(enrollment, "ring"))["state"] == "task_open"
+    past = sender.clock.now() - timedelta(seconds=1)
+    await world.collection(names.DELIVERIES).update_one(
+        {"_id": ids.dispatch_id(enrollment, "ring")}, {"$set": {"task.skip_at": past}}
+    )
+    await sender.on_commands.skip_overdue()
+    assert (sender.published.last().event_type, sender.published.last().reason) == (
+        Outcome.TASK_SKIPPED,
+        "overdue",
+    )
+
+
+async def test_an_open_task_vanishes_when_it_is_recalled(world: World, sender: Sender) -> None:
+    enrollment = await world.dispatch("ring")
+    await sender.due(enrollment, "ring")
+    for _ in range(2):
+        await sender.command(Recall, enrollment, "ring")
+    assert (await world.delivery(enrollment, "ring"))["state"] == "released"
+    assert sender.published.kinds() == ["task_opened", "recalled", "recalled"]
+
+
+@pytest.mark.parametrize("sent", [True, False])
+async def test_a_recall_is_answered_when_too_late_and_when_unknown(
+    world: World, sender: Sender, sent: bool
+) -> None:
+    enrollment = await world.dispatch()
+    if sent:
+        await sender.due(enrollment)
+    await sender.command(Recall, enrollment, "hello")
+    assert sender.published.last().event_type is Outcome.RECALLED
+    if sent:
+        assert (await world.delivery(enrollment))["state"] == "sent"
+
+
+async def test_a_message_that_comes_after_the_recall_of_an_unknown_dispatch_sends_nothing(
+    world: World, sender: Sender
+) -> None:
+    enrollment = await world.dispatch(state="stopped", ended=True)
+    await sender.command(Recall, enrollment, "hello")
+    await sender.due(enrollment)
+    assert world.mails() == []
+    assert sender.published.kinds() == ["recalled", "withdrawn"]
+
+
+# ---- decisions ----
+
+
+async def in_doubt(world: World, sender: Sender) -> UUID:
+    world.smtp.answer(ANNA, Cut(recorded=True), times=1)
+    enrollment = await world.dispatch()
+    await sender.due(enrollment)
+    assert (await world.delivery(enrollment))["state"] == "in_doubt"
+    await world.enrollment_is(enrollment, state="in_doubt")
+    return enrollment
+
+
+async def decide(sender: Sender, enrollment: UUID, decision: Decision) -> Any:
+    return await sender.command(DecideInDoubt, enrollment, "hello", decision=decision)
+
+
+async def test_a_person_decides_to_resend_and_identical_bytes_go_out(world: World, sender: Sender) -> None:
+    enrollment = await in_doubt(world, sender)
+    await decide(sender, enrollment, Decision.RESEND)
+    assert (sender.published.last().event_type, sender.published.last().reason) == (
+        Outcome.DEFERRED,
+        "resend",
+    )
+    await world.enrollment_is(enrollment, state="dispatched", attempt=2)
+    await sender.due(enrollment, attempt=2)
+    first, second = world.raw_mails()
+    assert first == second
+    assert sender.published.last().event_type is Outcome.SENT
+
+
+async def test_a_resend_is_not_sent_if_a_stop_came_first(world: World, sender: Sender) -> None:
+    enrollment = await in_doubt(world, sender)
+    await decide(sender, enrollment, Decision.RESEND)
+    await world.enrollment_is(enrollment, state="stopped", ended=True, attempt=2)
+    await sender.due(enrollment, attempt=2)
+    assert len(world.mails()) == 1
+    assert sender.published.last().event_type is Outcome.WITHDRAWN
+
+
+async def test_a_resend_is_withheld_from_the_suppressed_recipient_in_its_bytes(
+    world: World, sender: Sender
+) -> None:
+    enrollment = await in_doubt(world, sender)
+    await decide(sender, enrollment, Decision.RESEND)
+    await world.collection(names.PEOPLE).update_one(
+        {"_id": world.person}, {"$set": {"prospect.email": "new@elsewhere.example"}}
+    )
+    await world.suppress("address", ANNA)
+    await world.enrollment_is(enrollment, state="dispatched", attempt=2)
+    await sender.due(enrollment, attempt=2)
+    assert len(world.mails()) == 1
+    assert sender.published.last().reason == "suppressed"
+
+
+async def test_marked_as_sent_counts_from_the_transmission(world: World, sender: Sender) -> None:
+    enrollment = await in_doubt(world, sender)
+    command = await decide(sender, enrollment, Decision.MARK_SENT)
+    delivery, outcome = await world.delivery(enrollment), sender.published.last()
+    assert (outcome.event_type, outcome.reason) == (Outcome.SENT, "mark_sent")
+    assert outcome.occurred_at == delivery["transmitted_at"] < delivery["settled_at"]
+    assert (await world.result(command))["status"] == "done"
+
+
+async def test_skipping_the_stage_in_doubt_goes_on_without_it(world: World, sender: Sender) -> None:
+    enrollment = await in_doubt(world, sender)
+    await decide(sender, enrollment, Decision.SKIP_STAGE)
+    assert (sender.published.last().event_type, sender.published.last().reason) == (
+        Outcome.TASK_SKIPPED,
+        "skip_stage",
+    )
+
+
+async def test_a_stop_decided_in_doubt_is_published_until_nobody_asks_any_more(
+    world: World, sender: Sender
+) -> None:
+    enrollment = await in_doubt(world, sender)
+    await decide(sender, enrollment, Decision.STOP)
+    await sender.due(enrollment)
+    stops = [m for m in sender.published.messages if isinstance(m, EnrollmentStop)]
+    assert len(stops) == 2
+    assert {(s.event_type.value, s.enrollment_id) for s in stops} == {("requested", enrollment)}
+    assert len({s.event_id for s in stops}) == 1
+
+
+@pytest.mark.parametrize("decision", list(Decision))
+async def test_a_decision_about_what_is_not_in_doubt_is_refused(
+    world: World, sender: Sender, decision: Decision
+) -> None:
+    enrollment = await world.dispatch()
+    await sender.due(enrollment)
+    command = await decide(sender, enrollment, decision)
+    assert (await world.result(command))["reasons"][0]["code"] == "not_in_doubt"
+    unknown = await decide(sender, uuid4(), decision)
+    assert (await world.result(unknown))["reasons"][0]["code"] == "unknown_dispatch"
+    assert sender.published.kinds() == ["sent"]
+
+
+# ---- the store's guards ----
+
+
+async def test_every_write_of_a_claim_that_was_taken_over_finds_no_match(
+    world: World, sender: Sender
+) -> None:
+    enrollment = await world.dispatch()
+    due = due_of(world, enrollment)
+    (mine,) = [Claim(due, f"one:{dispatch}") for dispatch in await sender.store.claim_new([due], "one")]
+    await world.delivery_is(enrollment, token="two")
+    now = sender.clock.now()
+    assert await sender.store.journal([mine], now) == [False]
+    assert await sender.store.step_back([mine]) == [False]
+    assert await sender.store.body(mine) is None
+    assert await sender.store.settle([(mine, sender.steps.busy())]) == [False]
+
+
+async def test_a_batch_tells_exactly_who_journaled(world: World, sender: Sender) -> None:
+    dues = [due_of(world, await world.dispatch()) for _ in range(6)]
+    await sender.store.claim_new(dues, "batch")
+    claims = [Claim(due, f"batch:{due.dispatch_id}") for due in dues]
+    lost = {claims[1].due.dispatch_id, claims[4].due.dispatch_id}
+    await world.collection(names.DELIVERIES).update_many(
+        {"_id": {"$in": list(lost)}}, {"$set": {"token": "x"}}
+    )
+    won = await sender.store.journal(claims, sender.clock.now())
+    assert won == [c.due.dispatch_id not in lost for c in claims]
+    assert await sender.store.journal(claims, sender.clock.now()) == won
