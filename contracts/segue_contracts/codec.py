@@ -98,7 +98,9 @@ def decode(topic: str, headers: Iterable[tuple[str, bytes]], value: bytes | None
     except ValidationError as error:
         raise DecodeError("invalid", describe(error)) from error
     if message.schema_version.split(".")[0] != "1":
-        raise DecodeError("unknown_version", f"schema_version {message.schema_version}; this reader knows 1.x")
+        raise DecodeError(
+            "unknown_version", f"schema_version {message.schema_version}; this reader knows 1.x"
+        )
     return message
 
 

@@ -10,10 +10,17 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from segue_contracts.topics import Topic
 
 SCHEMA_VERSION = "1.0"
+EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
+LATEST = datetime(9000, 1, 1, tzinfo=UTC)
 
 
 def to_utc_milliseconds(value: datetime) -> datetime:
-    """UTC, cut to milliseconds: what the database keeps, so an event reads the same at every replay."""
+    """UTC, cut to milliseconds: what the database keeps, so an event reads the same at every replay.
+
+    ValueError outside the years 1900 to 8999: near its ends the calendar overflows when a zone is applied.
+    """
+    if not EARLIEST <= value < LATEST:
+        raise ValueError(f"must be between the years {EARLIEST.year} and {LATEST.year}")
     value = value.astimezone(UTC)
     return value.replace(microsecond=value.microsecond // 1000 * 1000)
 

@@ -16,6 +16,12 @@ _EMAIL_LOCAL = re.compile(r"[^\s@()<>\[\],;:\\\"]+")
 _EMAIL_LABEL = re.compile(r"[^\W_](?:[\w-]{0,61}[^\W_])?")
 _TOKEN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
+# Words that mean something else in a template; names with two underscores in front are its own.
+RESERVED_TOKEN_NAMES = frozenset(
+    {"and", "or", "not", "in", "is", "if", "else", "elif", "endif", "true", "false", "none", "True", "False"}
+    | {"None", "self", "super", "loop", "caller", "varargs", "kwargs"}
+)
+
 
 def check_line(value: str) -> str:
     """One line without control characters, else `ValueError`: the value may end up in a mail header."""
@@ -59,6 +65,8 @@ def check_token_name(value: str) -> str:
     """A name that a template can use (`first_name`), else `ValueError`."""
     if not _TOKEN_NAME.fullmatch(value):
         raise ValueError("is not a name: use letters, digits and _ (at most 64), not starting with a digit")
+    if value in RESERVED_TOKEN_NAMES or value.startswith("__"):
+        raise ValueError("is a word of the template language and can't be a name: choose another one")
     return value
 
 

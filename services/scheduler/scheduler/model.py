@@ -123,7 +123,7 @@ def move(e: Document, trigger: Trigger, to: State) -> State:
     return to
 
 
-# ---- what an outcome means ----------------------------------------------------------------------------------
+# ---- what an outcome means ---------------------------------------------------------------------
 
 
 class Verdict(StrEnum):
@@ -190,7 +190,7 @@ def _judge_return(state: State, e: Document, outcome: StageOutcome) -> Verdict:
     return Verdict.STOP_SUPPRESSED if suppressed else Verdict.RETRY
 
 
-# ---- transitions: named, one guarded write each -------------------------------------------------------------
+# ---- transitions: named, one guarded write each ------------------------------------------------
 
 _WAITING = ("parked_by", "pending")
 
@@ -265,14 +265,17 @@ def in_doubt(e: Document, outcome: StageOutcome, ask_again_at: datetime) -> Chan
 
 
 def stopped(
-    e: Document, at: datetime, reason: str, reason_code: str, cause_id: UUID, recall_again_at: datetime
+    e: Document, at: datetime, reason: str, reason_code: str, cause_id: UUID, recall_again_at: datetime | None
 ) -> Change:
-    """Ended before its last stage. In flight, a recall is owed until the sender confirms it."""
+    """Ended before its last stage. In flight, a recall is owed until the sender confirms it.
+
+    `recall_again_at` is None where the dispatch is settled already.
+    """
     to = move(e, Trigger.STOP, State.STOPPED)
     stop = {"reason": reason, "reason_code": reason_code, "cause_id": cause_id, "at": at}
     told = chapter(Event.STOPPED, at, e, reason=reason, reason_code=reason_code or None)
     fields: Document = {"stop": stop, **_end(at)}
-    if State(e["state"]) not in IN_FLIGHT:
+    if recall_again_at is None or State(e["state"]) not in IN_FLIGHT:
         return Change(to, fields, ("due_at", *_WAITING), (told,))
     owed = {"owes_recall": f"{e['_id']}:{e['stage_id']}", "due_at": recall_again_at}
     return Change(to, {**fields, **owed}, _WAITING, (told,))
@@ -283,6 +286,13 @@ def failed(e: Document, at: datetime, reason: str, reason_code: str = "") -> Cha
     to = move(e, Trigger.FAIL, State.FAILED)
     told = chapter(Event.FAILED, at, e, reason=reason, reason_code=reason_code or None)
     return Change(to, {"failure": reason, **_end(at)}, ("due_at", *_WAITING), (told,))
+
+
+def failed_after(e: Document, outcome: StageOutcome, reason: str) -> Change:
+    """The current stage is completed, but the next one can never be due."""
+    finished = completed(e, outcome, None)
+    gone = failed(e, outcome.occurred_at, reason)
+    return replace(gone, set={**finished.set, **gone.set}, chapters=(finished.chapters[0], *gone.chapters))
 
 
 def recall_confirmed(e: Document) -> Change:
@@ -311,11 +321,20 @@ def migrated(change: Change, to_version: int, at: datetime) -> Change:
         {**c, "version": to_version} if c["type"] == Event.STAGE_SCHEDULED else c for c in change.chapters
     )
     return replace(
-        change, set={**change.set, "sequence_version": to_version}, chapters=(*chapters[:-1], told, *chapters[-1:])
+        change,
+        set={**change.set, "sequence_version": to_version},
+        chapters=(*chapters[:-1], told, *chapters[-1:]),
     )
 
 
-def edited(e: Document, change: Change, edits: Mapping[str, Mapping[str, str]]) -> Change:
+def still_parked(e: Document, change: Change) -> Change:
+    """`change` of a parked enrollment: it keeps waiting for its hold to end."""
+    kept = {name: value for name, value in change.set.items() if name != "due_at"}
+    unset = tuple(name for name in change.unset if name != "parked_by")
+    return replace(change, set=kept, unset=(*unset, "due_at"))
+
+
+def edited(e: Document, change: Change, edits: Mapping[str, Mapping[Any, str]]) -> Change:
     """`change`, with new words for remaining stages of this one person."""
     merged = {**(e.get("edits") or {})}
     for stage_id, fields in edits.items():
@@ -362,7 +381,7 @@ def _end(at: datetime) -> Document:
     return {"ended": True, "ended_at": at}
 
 
-# ---- beginnings ---------------------------------------------------------------------------------------------
+# ---- beginnings --------------------------------------------------------------------------------
 
 
 def enrolled(identity: Document, step: Step, at: datetime, recorded_at: datetime) -> Document:

@@ -1,4 +1,4 @@
-"""Writes changes and tells the world: the write keeps the events, the broker's acknowledgement clears them."""
+"""Writes changes and tells the world: the write keeps the events, the broker's word clears them."""
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -17,6 +17,8 @@ from scheduler.story import event_of, number
 log = logging.getLogger(__name__)
 
 GUARD_TRIES = 8
+UNTOLD_SECONDS = 10.0
+SWEEP_BATCH = 500
 LOST_GUARDS = counter("segue_scheduler_lost_guards", "Writes whose enrollment had changed since it was read")
 
 T = TypeVar("T")
@@ -46,7 +48,8 @@ class Outbox:
             LOST_GUARDS.inc(len(writes) - len(applied))
         made = [w for w in writes if w.enrollment["_id"] in applied and w.change.chapters]
         await self._tell(
-            [({**w.enrollment, **w.change.set}, number(w.enrollment, w.change, recorded_at)) for w in made], token
+            [({**w.enrollment, **w.change.set}, number(w.enrollment, w.change, recorded_at)) for w in made],
+            token,
         )
         return applied
 
@@ -59,22 +62,23 @@ class Outbox:
         await self._tell([(e, e["history"]) for e in enrollments if e["_id"] in inserted], token)
         return inserted
 
-    async def sweep(self, older_than_seconds: float = 10.0, limit: int = 500) -> int:
-        """Publish what a crash left untold; returns how many enrollments had something."""
-        older_than = self._clock.real_now() - timedelta(seconds=older_than_seconds)
-        left = await self._store.untold(older_than, limit)
+    async def sweep(self) -> None:
+        """Publish what a crash left untold."""
+        older_than = self._clock.real_now() - timedelta(seconds=UNTOLD_SECONDS)
+        left = await self._store.untold(older_than, SWEEP_BATCH)
         records: list[Record] = []
         for e in left:
             owed = {entry["seq"] for entry in e["outbox"]}
             records += [Record.of(event_of(e, c)) for c in e["history"] if c["seq"] in owed]
         await self._publisher.publish(records)
         await self._store.told_until([(e, e["seq"]) for e in left])
-        return len(left)
 
     async def _tell(self, stories: Sequence[tuple[Document, Sequence[Document]]], token: UUID) -> None:
         if not stories:
             return
-        await self._publisher.publish([Record.of(event_of(e, c)) for e, chapters in stories for c in chapters])
+        await self._publisher.publish(
+            [Record.of(event_of(e, c)) for e, chapters in stories for c in chapters]
+        )
         await self._store.told({e["workspace_id"] for e, _ in stories}, [e["_id"] for e, _ in stories], token)
 
 

@@ -1,10 +1,11 @@
 """The scheduler's documents: every write is one guarded update, every read names its workspace.
 
 Named exceptions to the workspace rule, because they serve all workspaces at once: the due loop (`due`,
-`dispatch`, `ask_again`) and the sweeps (`untold`, `parked_holds`, `parked_under`, `unapplied_stops`).
+`dispatch`, `ask_again`), the replay (`written_since`) and the sweeps (`untold`, `parked_holds`,
+`parked_under`, `unapplied_stops`).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -72,19 +73,23 @@ class SchedulerStore:
         self._mailboxes = database.collection(names.MAILBOXES)
         self._workspaces = database.collection(names.WORKSPACES)
 
-    # ---- enrollments ----------------------------------------------------------------------------------------
+    # ---- enrollments ----------------------------------------------------------------------------
 
     async def enrollments(self, workspaces: Iterable[UUID], ids: Iterable[UUID]) -> dict[UUID, Document]:
         """The enrollments of these workspaces with these ids, without their history."""
         return _by_id(
-            await self._enrollments.find(_within(workspaces, {"_id": {"$in": list(ids)}}), projection=WITHOUT_HISTORY)
+            await self._enrollments.find(
+                _within(workspaces, {"_id": {"$in": list(ids)}}), projection=WITHOUT_HISTORY
+            )
         )
 
     async def insert(self, enrollments: Sequence[Document]) -> set[UUID]:
         """Insert what is new; returns the ids that were."""
         return await self._enrollments.insert_new(enrollments) if enrollments else set()
 
-    async def live_of(self, workspace: UUID, scope: str, key: Any, issued_until: datetime, limit: int) -> list[Document]:
+    async def live_of(
+        self, workspace: UUID, scope: str, key: Any, issued_until: datetime, limit: int
+    ) -> list[Document]:
         """Live enrollments of one person or company (`scope`) that were asked for by `issued_until`."""
         field = {"person": "person_id", "company": "company_key"}[scope]
         found = {field: key, "ended": False, "issued_at": {"$lte": issued_until}}
@@ -133,6 +138,10 @@ class SchedulerStore:
             limit=limit,
         )
 
+    def written_since(self, since: datetime) -> AsyncIterator[Document]:
+        """Enrollments of all workspaces that changed at or after `since` (whole documents)."""
+        return self._enrollments.stream({"updated_at": {"$gte": since}, "seq": {"$gt": 0}})
+
     async def told_until(self, told: Iterable[tuple[Document, int]]) -> None:
         """The broker has each enrollment's events up to that number."""
         await self._enrollments.bulk(
@@ -145,7 +154,7 @@ class SchedulerStore:
             ]
         )
 
-    # ---- the due loop ---------------------------------------------------------------------------------------
+    # ---- the due loop ---------------------------------------------------------------------------
 
     async def due(self, shards: Sequence[int], now: datetime, limit: int) -> list[Document]:
         """What is due in these shards, the longest overdue first; at most 60 shards in one query."""
@@ -159,8 +168,10 @@ class SchedulerStore:
         found.sort(key=lambda e: e["due_at"])
         return found[:limit]
 
-    async def dispatch(self, ids: Sequence[UUID], now: datetime, deadline: datetime, recorded_at: datetime) -> int:
-        """scheduled becomes dispatched with the next attempt; dispatched gets a new deadline; if still due."""
+    async def dispatch(
+        self, ids: Sequence[UUID], now: datetime, deadline: datetime, recorded_at: datetime
+    ) -> int:
+        """scheduled becomes dispatched, one attempt more; dispatched gets a new deadline; if still due."""
         fresh = {"$eq": ["$state", State.SCHEDULED.value]}
         change = {
             "attempt": {"$cond": [fresh, {"$add": ["$attempt", 1]}, "$attempt"]},
@@ -175,13 +186,15 @@ class SchedulerStore:
         }
         return await self._enrollments.update_by_ids(ids, guard, [{"$set": change}])
 
-    async def ask_again(self, ids: Sequence[UUID], now: datetime, deadline: datetime, states: Sequence[State]) -> int:
+    async def ask_again(
+        self, ids: Sequence[UUID], now: datetime, deadline: datetime, states: Sequence[State]
+    ) -> int:
         """A new deadline for what waits for somebody else, if it is still due."""
         guard = {"state": {"$in": [s.value for s in states]}, "due_at": {"$lte": now}}
         change = {"due_at": deadline, "rev": {"$add": ["$rev", 1]}}
         return await self._enrollments.update_by_ids(ids, guard, [{"$set": change}])
 
-    # ---- people ---------------------------------------------------------------------------------------------
+    # ---- people ---------------------------------------------------------------------------------
 
     async def people(self, workspaces: Iterable[UUID], ids: Iterable[UUID]) -> dict[UUID, Document]:
         """People by id."""
@@ -199,11 +212,13 @@ class SchedulerStore:
         if not companies:
             return {}
         await self._companies.insert_new(companies)
-        query = _within({c["workspace_id"] for c in companies}, {"key": {"$in": [c["key"] for c in companies]}})
+        query = _within(
+            {c["workspace_id"] for c in companies}, {"key": {"$in": [c["key"] for c in companies]}}
+        )
         found = await self._companies.find(query)
         return {(c["workspace_id"], c["key"]): c["_id"] for c in found}
 
-    # ---- holds ----------------------------------------------------------------------------------------------
+    # ---- holds ----------------------------------------------------------------------------------
 
     async def holds(self, workspaces: Iterable[UUID], ids: Iterable[str]) -> dict[str, Document]:
         """Hold documents by id, lifted and expired ones too."""
@@ -234,7 +249,7 @@ class SchedulerStore:
         """Enrollments that are parked under a hold."""
         return await self._enrollments.find({"parked_by": hold_id}, projection=WITHOUT_HISTORY, limit=limit)
 
-    # ---- scoped stops, suppressions, results ----------------------------------------------------------------
+    # ---- scoped stops, suppressions, results ----------------------------------------------------
 
     async def save_stop(self, stop: Document) -> Document:
         """Store a scoped stop once; returns what is stored."""
@@ -243,7 +258,9 @@ class SchedulerStore:
         assert stored is not None
         return stored
 
-    async def stops_since(self, workspaces: Iterable[UUID], keys: Iterable[Any], since: datetime) -> list[Document]:
+    async def stops_since(
+        self, workspaces: Iterable[UUID], keys: Iterable[Any], since: datetime
+    ) -> list[Document]:
         """Scoped stops of these people and companies at or after `since`."""
         query = {"scope": {"$in": ["person", "company"]}, "key": {"$in": list(keys)}, "at": {"$gte": since}}
         return await self._stops.find(_within(workspaces, query))
@@ -260,7 +277,9 @@ class SchedulerStore:
 
     async def suppressed(self, workspaces: Iterable[UUID], ids: Iterable[str]) -> set[str]:
         """Which of these suppression ids exist."""
-        found = await self._suppressions.find(_within(workspaces, {"_id": {"$in": list(ids)}}), projection={"_id": 1})
+        found = await self._suppressions.find(
+            _within(workspaces, {"_id": {"$in": list(ids)}}), projection={"_id": 1}
+        )
         return {doc["_id"] for doc in found}
 
     async def save_results(self, results: Sequence[Document]) -> None:
@@ -268,7 +287,7 @@ class SchedulerStore:
         if results:
             await self._results.insert_new(results)
 
-    # ---- what others own ------------------------------------------------------------------------------------
+    # ---- what others own ------------------------------------------------------------------------
 
     async def sequences(self, workspaces: Iterable[UUID], ids: Iterable[UUID]) -> dict[UUID, SequenceView]:
         """Sequences by id."""

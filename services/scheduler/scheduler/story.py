@@ -1,4 +1,4 @@
-"""The public events of an enrollment, made from its document: the same at first publish and at every replay."""
+"""The public events of an enrollment, made from its document: the same at every replay."""
 
 from datetime import datetime
 from typing import Any

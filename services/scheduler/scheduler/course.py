@@ -1,0 +1,169 @@
+"""What lies before an enrollment: its version's stages, planned for this person and this sender."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from uuid import UUID
+
+from chassis.clock import Clock
+from chassis.documents import MailboxView, VersionView
+from scheduler.model import Document, Step
+from scheduler.plan import Refused, Sender, plan
+from scheduler.store import SchedulerStore
+from segue_contracts.ids import dispatch_id
+from segue_contracts.message import Channel
+from segue_contracts.prospect import Prospect
+from segue_contracts.sequence import Condition, SequenceDocument, parse_sequence
+from segue_contracts.timing import parse_windows
+
+VERSIONS_KEPT = 1000
+MAILBOX_SECONDS = 5.0
+LONGEST_TIME_OFF_DAYS = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A published version with its document read."""
+
+    view: VersionView
+    document: SequenceDocument
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """One version, one sender, one person."""
+
+    version: Version
+    mailbox: MailboxView
+    prospect: Prospect
+
+    def next_index(self, completed: Sequence[str]) -> int | None:
+        """The first stage after the last completed one that this version has; None at the end.
+
+        Nobody gets a stage twice: a stage put in before what is already done is left out.
+        """
+        stages = self.version.document.stages
+        done = set(completed)
+        after = max((i for i, stage in enumerate(stages) if stage.id in done), default=-1) + 1
+        return after if after < len(stages) else None
+
+    def step(
+        self, enrollment_id: UUID, index: int, base: datetime, now: datetime | None = None
+    ) -> Step | Refused:
+        """The stage at `index` with its time, counted from `base`; with `now`, planned again from then."""
+        document = self.version.document
+        stage = document.stages[index]
+        planned = plan(
+            stage,
+            document.timing_of(index),
+            base=base,
+            dispatch_id=dispatch_id(enrollment_id, stage.id),
+            person=self.prospect,
+            sender=sender_of(self.mailbox),
+            first=index == 0,
+            now=now,
+        )
+        if isinstance(planned, Refused):
+            return planned
+        reasons = tuple(
+            {"rule": r.rule, "from": _text(r.start), "to": _text(r.to), "detail": r.detail}
+            for r in planned.reasons
+        )
+        return Step(
+            stage.id, index, Channel(stage.channel), planned.at, planned.send_before, planned.zone, reasons
+        )
+
+    def wanted(self, index: int) -> bool:
+        """Whether the stage's `when` holds for this person now."""
+        condition = self.version.document.stages[index].when
+        return condition is None or holds(condition, self.prospect)
+
+
+def holds(condition: Condition, prospect: Prospect) -> bool:
+    """Whether a `when` is true. Opens and clicks are not tracked yet: nothing counts as opened or clicked."""
+    if condition.has is not None:
+        name = condition.has
+        value = getattr(prospect, name, None) if name in Prospect.model_fields else None
+        return bool(value or prospect.tokens.get(name) or prospect.dates.get(name))
+    if condition.not_ is not None:
+        return not holds(condition.not_, prospect)
+    if condition.all is not None:
+        return all(holds(each, prospect) for each in condition.all)
+    if condition.any is not None:
+        return any(holds(each, prospect) for each in condition.any)
+    return False
+
+
+def sender_of(mailbox: MailboxView) -> Sender:
+    """The mailbox's own hours and days off, as planning wants them."""
+    windows = parse_windows(mailbox.windows) if mailbox.windows else None
+    return Sender(mailbox.country, mailbox.zone, windows, _days(mailbox.time_off))
+
+
+def _days(time_off: Sequence[str]) -> frozenset[date]:
+    days: set[date] = set()
+    for entry in time_off:
+        first, _, last = entry.partition("/")
+        start, end = date.fromisoformat(first), date.fromisoformat(last or first)
+        days.update(start + timedelta(n) for n in range(min((end - start).days + 1, LONGEST_TIME_OFF_DAYS)))
+    return frozenset(days)
+
+
+def _text(at: datetime) -> str:
+    return at.isoformat().replace("+00:00", "Z")
+
+
+class Courses:
+    """Loads courses; versions never change and are kept, mailboxes are read anew every few seconds."""
+
+    def __init__(self, store: SchedulerStore, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._versions: OrderedDict[tuple[UUID, UUID, int], Version] = OrderedDict()
+        self._mailboxes: dict[tuple[UUID, UUID], tuple[float, MailboxView | None]] = {}
+
+    async def version(self, workspace: UUID, sequence_id: UUID, version: int) -> Version | None:
+        """A published version, None if there is none."""
+        key = (workspace, sequence_id, version)
+        if key in self._versions:
+            self._versions.move_to_end(key)
+            return self._versions[key]
+        view = await self._store.version(workspace, sequence_id, version)
+        if view is None:
+            return None
+        self._versions[key] = Version(view, parse_sequence(view.document))
+        if len(self._versions) > VERSIONS_KEPT:
+            self._versions.popitem(last=False)
+        return self._versions[key]
+
+    async def mailbox(self, workspace: UUID, mailbox_id: UUID) -> MailboxView | None:
+        """A mailbox as it was at most a few seconds ago."""
+        key, now = (workspace, mailbox_id), self._clock.monotonic()
+        known = self._mailboxes.get(key)
+        if known is None or now - known[0] > MAILBOX_SECONDS:
+            known = (now, await self._store.mailbox(workspace, mailbox_id))
+            self._mailboxes[key] = known
+        return known[1]
+
+    async def load(
+        self, enrollments: Sequence[Document], versions: dict[UUID, int] | None = None
+    ) -> dict[UUID, Course]:
+        """The course of each enrollment, under its own version or the one that `versions` names.
+
+        An enrollment whose version, mailbox or person is gone has none.
+        """
+        if not enrollments:
+            return {}
+        people = await self._store.people(
+            {e["workspace_id"] for e in enrollments}, {e["person_id"] for e in enrollments}
+        )
+        courses: dict[UUID, Course] = {}
+        for e in enrollments:
+            number = (versions or {}).get(e["_id"]) or int(e["sequence_version"])
+            version = await self.version(e["workspace_id"], e["sequence_id"], number)
+            mailbox = await self.mailbox(e["workspace_id"], e["mailbox_id"])
+            person = people.get(e["person_id"])
+            if version and mailbox and person:
+                courses[e["_id"]] = Course(version, mailbox, Prospect.model_validate(person["prospect"]))
+        return courses

@@ -1,0 +1,193 @@
+"""The due loop: one index drives everything that the scheduler must do at an instant."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from uuid import UUID, uuid5
+
+from chassis import faults
+from chassis.clock import Clock
+from chassis.errors import Retry
+from chassis.kafka import Record
+from chassis.telemetry import counter, fields, histogram
+from scheduler.course import Course, Courses
+from scheduler.holds import Holds
+from scheduler.model import Change, Document, State, failed, replanned, skipped
+from scheduler.outbox import Outbox, Publishes
+from scheduler.plan import LATE_AFTER, Refused
+from scheduler.stops import Stops
+from scheduler.store import SchedulerStore, Write
+from segue_contracts.events import StageDue
+from segue_contracts.sequence import CatchUp
+
+log = logging.getLogger(__name__)
+
+BATCH = 2000
+LATE_REAL_SECONDS = 60.0
+"""On a clock that runs fast, a delay of ours is measured in real time too, or everything would be late."""
+RETRY_SECONDS = 1.0
+
+DISPATCHED = counter("segue_scheduler_dispatched", "Stages published as due", ["kind"])
+LATENESS = histogram("segue_scheduler_lateness_seconds", "Business seconds past due at dispatch")
+
+
+class DueLoop:
+    """Reads what is due in the shards it owns; parks, plans again, or dispatches."""
+
+    def __init__(
+        self,
+        store: SchedulerStore,
+        outbox: Outbox,
+        publisher: Publishes,
+        courses: Courses,
+        holds: Holds,
+        stops: Stops,
+        clock: Clock,
+        *,
+        shards: Callable[[], Sequence[int]],
+        redelivery_seconds: float,
+        ask_again_seconds: float,
+        poll_seconds: float,
+    ) -> None:
+        self._store = store
+        self._outbox = outbox
+        self._publisher = publisher
+        self._courses = courses
+        self._holds = holds
+        self._stops = stops
+        self._clock = clock
+        self._shards = shards
+        self._redelivery_seconds = redelivery_seconds
+        self._ask_again_seconds = ask_again_seconds
+        self._poll_seconds = poll_seconds
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Until `stop`; a transient error is logged and tried again."""
+        while not self._stopping.is_set():
+            try:
+                full = await self.tick() >= BATCH
+            except Retry as error:
+                log.warning("due loop waits", extra=fields("due.retry", error=str(error)[:300]))
+                full = False
+            if not full:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._poll_seconds):
+                        await self._stopping.wait()
+
+    async def stop(self) -> None:
+        """Let the current round end."""
+        self._stopping.set()
+
+    async def tick(self) -> int:
+        """One round; how many enrollments were due."""
+        now = self._clock.now()
+        due = await self._store.due(self._shards(), now, BATCH)
+        waiting = [e for e in due if State(e["state"]) is State.SCHEDULED]
+        ready = await self._sort_out(waiting) if waiting else []
+        flying = [e for e in due if State(e["state"]) is State.DISPATCHED]
+        await self._dispatch([*ready, *flying])
+        await self._ask_again([e for e in due if State(e["state"]) in (State.AWAITING_TASK, State.IN_DOUBT)])
+        await self._recall([e for e in due if e.get("owes_recall")])
+        return len(due)
+
+    async def _sort_out(self, waiting: Sequence[Document]) -> list[Document]:
+        """Park what is held, plan again what is late or out of its window; the rest is ready to go."""
+        over = await self._holds.over(waiting)
+        held = [e for e in waiting if e["_id"] in over]
+        if held:
+            await self._holds.park(held, over)
+        free = [e for e in waiting if e["_id"] not in over]
+        courses = await self._courses_where_needed(free)
+        changes = {e["_id"]: self._change(e, courses.get(e["_id"])) for e in free if e["_id"] in courses}
+        writes = [Write(e, change) for e in free if (change := changes.get(e["_id"])) is not None]
+        await self._outbox.commit(writes)
+        moved = {w.enrollment["_id"] for w in writes}
+        return [e for e in free if e["_id"] not in moved]
+
+    async def _courses_where_needed(self, free: Sequence[Document]) -> dict[UUID, Course]:
+        needed = [e for e in free if self._is_late(e) or self._is_over(e) or await self._has_condition(e)]
+        return await self._courses.load(needed)
+
+    async def _has_condition(self, e: Document) -> bool:
+        version = await self._courses.version(e["workspace_id"], e["sequence_id"], e["sequence_version"])
+        return version is not None and version.document.stages[e["stage_index"]].when is not None
+
+    def _is_late(self, e: Document) -> bool:
+        real = timedelta(seconds=LATE_REAL_SECONDS * self._clock.speed)
+        return bool(self._clock.now() - e["due_at"] > max(LATE_AFTER, real))
+
+    def _is_over(self, e: Document) -> bool:
+        return e["send_before"] is not None and self._clock.now() >= e["send_before"]
+
+    def _change(self, e: Document, course: Course | None) -> Change | None:
+        """What happens instead of a dispatch, None if it goes."""
+        assert course is not None
+        now, index = self._clock.now(), e["stage_index"]
+        if not course.wanted(index):
+            return self._skip(e, course, "when")
+        if not (self._is_late(e) or self._is_over(e)):
+            return None
+        if self._is_late(e) and course.version.document.timing_of(index).catch_up is CatchUp.SKIP:
+            return self._skip(e, course, "late")
+        step = course.step(e["_id"], index, e["base"], now)
+        if isinstance(step, Refused):
+            return failed(e, now, step.code)
+        return replanned(e, step, now, "late" if self._is_late(e) else "window_over")
+
+    def _skip(self, e: Document, course: Course, reason: str) -> Change:
+        now = self._clock.now()
+        index = course.next_index([*e["completed"], e["stage_id"]])
+        if index is None:
+            return skipped(e, now, reason, None)
+        step = course.step(e["_id"], index, now)
+        return failed(e, now, step.code) if isinstance(step, Refused) else skipped(e, now, reason, step)
+
+    async def _dispatch(self, ready: Sequence[Document]) -> None:
+        """Write first, then publish for the whole batch, matched or not: the sender reads the truth."""
+        if not ready:
+            return
+        now = self._clock.now()
+        deadline = self._clock.in_real(self._redelivery_seconds)
+        await self._store.dispatch([e["_id"] for e in ready], now, deadline, self._clock.real_now())
+        await faults.point("scheduler.after_dispatched")
+        await self._publisher.publish([self._due_record(e) for e in ready])
+        for e in ready:
+            fresh = State(e["state"]) is State.SCHEDULED
+            DISPATCHED.labels("due" if fresh else "redelivery").inc()
+            if fresh:
+                LATENESS.observe((now - e["due_at"]).total_seconds())
+
+    async def _ask_again(self, waiting: Sequence[Document]) -> None:
+        if not waiting:
+            return
+        deadline = self._clock.in_real(self._ask_again_seconds)
+        states = (State.AWAITING_TASK, State.IN_DOUBT)
+        await self._store.ask_again([e["_id"] for e in waiting], self._clock.now(), deadline, states)
+        await self._publisher.publish([self._due_record(e) for e in waiting])
+        DISPATCHED.labels("ask_again").inc(len(waiting))
+
+    async def _recall(self, owing: Sequence[Document]) -> None:
+        if not owing:
+            return
+        deadline = self._clock.in_real(self._redelivery_seconds)
+        await self._store.ask_again([e["_id"] for e in owing], self._clock.now(), deadline, (State.STOPPED,))
+        await self._publisher.publish([self._stops.recall_record(e, e["owes_recall"]) for e in owing])
+        DISPATCHED.labels("recall").inc(len(owing))
+
+    def _due_record(self, e: Document) -> Record:
+        attempt = e["attempt"] + (State(e["state"]) is State.SCHEDULED)
+        return Record.of(
+            StageDue(
+                event_id=uuid5(e["_id"], f"due/{e['stage_id']}/{attempt}"),
+                occurred_at=self._clock.now(),
+                recorded_at=self._clock.real_now(),
+                workspace_id=e["workspace_id"],
+                enrollment_id=e["_id"],
+                stage_id=e["stage_id"],
+                attempt=attempt,
+                due_at=e["planned_at"],
+            )
+        )

@@ -1,0 +1,352 @@
+"""Enrolls: many at once, idempotent, refused with reasons; none slips past a stop or a suppression."""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID, uuid4
+
+from chassis.clock import Clock
+from chassis.documents import SequenceView, WorkspaceView
+from chassis.kafka import Record
+from chassis.secrets import Secrets
+from chassis.telemetry import counter
+from chassis.templates import TemplateError, TokenMissing, compile_template
+from chassis.tokens import token_values
+from scheduler.course import Course, Courses
+from scheduler.model import Document, Step, enrolled
+from scheduler.outbox import Outbox, Publishes
+from scheduler.plan import Refused
+from scheduler.stops import Cause, Stops, cause_of
+from scheduler.store import SchedulerStore
+from scheduler.story import person_of, refused_event
+from segue_contracts.commands import Enroll
+from segue_contracts.ids import shard
+from segue_contracts.sequence import AlreadyEnrolled
+
+log = logging.getLogger(__name__)
+
+ENROLLS = counter("segue_scheduler_enrolls", "Enroll commands by what became of them", ["outcome"])
+WORKSPACE_SECONDS = 5.0
+
+
+@dataclass(slots=True)
+class Candidate:
+    """One enroll on its way; the first problem found ends it."""
+
+    command: Enroll
+    problems: list[Document] = field(default_factory=list)
+    sequence: SequenceView | None = None
+    course: Course | None = None
+    step: Step | None = None
+    company_id: UUID | None = None
+
+    @property
+    def id(self) -> UUID:
+        return self.command.enrollment_id
+
+    def refuse(self, code: str, detail: str) -> None:
+        """Add a reason against it."""
+        self.problems.append({"code": code, "detail": detail})
+
+
+class Enrolling:
+    """Carries a batch of enrolls from command to enrollment."""
+
+    def __init__(
+        self,
+        store: SchedulerStore,
+        outbox: Outbox,
+        publisher: Publishes,
+        courses: Courses,
+        stops: Stops,
+        secrets: Secrets,
+        clock: Clock,
+    ) -> None:
+        self._store = store
+        self._outbox = outbox
+        self._publisher = publisher
+        self._courses = courses
+        self._stops = stops
+        self._secrets = secrets
+        self._clock = clock
+        self._workspaces: dict[UUID, tuple[float, WorkspaceView | None]] = {}
+
+    async def enroll(self, commands: Sequence[Enroll]) -> None:
+        """Enroll or refuse each; at most one command for an enrollment id in one call."""
+        candidates = [Candidate(c) for c in commands]
+        known = await self._known(candidates)
+        fresh = [c for c in candidates if c.id not in known]
+        await self._check(fresh)
+        accepted = [c for c in fresh if not c.problems]
+        await self._save_people(accepted)
+        now, recorded_at = self._clock.now(), self._clock.real_now()
+        await self._outbox.begin([_enrollment(c, now, recorded_at) for c in accepted])
+        await self._repeat(candidates, known)
+        await self._refuse([c for c in candidates if c.problems])
+        await self._see_stops([c for c in candidates if not c.problems])
+        ENROLLS.labels("enrolled").inc(len(accepted))
+
+    async def _known(self, candidates: Sequence[Candidate]) -> Mapping[UUID, Document]:
+        workspaces = {c.command.workspace_id for c in candidates}
+        return await self._store.enrollments(workspaces, [c.id for c in candidates])
+
+    # ---- checks ---------------------------------------------------------------------------------
+
+    async def _check(self, candidates: Sequence[Candidate]) -> None:
+        await self._find_sequences(candidates)
+        await self._check_suppressions([c for c in candidates if not c.problems])
+        await self._check_stops([c for c in candidates if not c.problems])
+        await self._check_others([c for c in candidates if not c.problems])
+        now = self._clock.now()
+        for candidate in candidates:
+            if not candidate.problems:
+                await self._check_stages(candidate, now)
+
+    async def _find_sequences(self, candidates: Sequence[Candidate]) -> None:
+        sequences = await self._store.sequences(
+            {c.command.workspace_id for c in candidates}, {c.command.sequence_id for c in candidates}
+        )
+        for candidate in candidates:
+            command = candidate.command
+            sequence = sequences.get(command.sequence_id)
+            if sequence is None or sequence.workspace_id != command.workspace_id:
+                candidate.refuse("unknown_sequence", "there is no such sequence in this workspace")
+            elif sequence.archived:
+                candidate.refuse("sequence_archived", "the sequence is archived and takes nobody new")
+            else:
+                candidate.sequence = sequence
+                await self._find_course(candidate, sequence)
+
+    async def _find_course(self, candidate: Candidate, sequence: SequenceView) -> None:
+        command = candidate.command
+        number = command.sequence_version or sequence.latest_version
+        version = await self._courses.version(command.workspace_id, sequence.id, number)
+        if version is None:
+            candidate.refuse("unknown_version", f"the sequence has no version {number}")
+            return
+        pool = version.view.mailbox_ids
+        chosen = pool[person_of(command).int % len(pool)] if pool else None
+        mailbox = await self._courses.mailbox(command.workspace_id, chosen) if chosen else None
+        if mailbox is None:
+            candidate.refuse("mailbox_missing", "the sequence's mailbox is not connected")
+            return
+        candidate.course = Course(version, mailbox, command.prospect)
+
+    async def _check_suppressions(self, candidates: Sequence[Candidate]) -> None:
+        ids = {c.id: self._suppression_ids(c.command) for c in candidates}
+        found = await self._store.suppressed(
+            {c.command.workspace_id for c in candidates}, [i for some in ids.values() for i in some]
+        )
+        for candidate in candidates:
+            if found.intersection(ids[candidate.id]):
+                candidate.refuse("suppressed", "this address or its domain must not be written to")
+
+    async def _check_stops(self, candidates: Sequence[Candidate]) -> None:
+        for candidate, stop in await self._stops_over(candidates):
+            candidate.refuse("stopped", f"stopped before it was enrolled: {stop['reason']}")
+
+    async def _check_others(self, candidates: Sequence[Candidate]) -> None:
+        strict = [c for c in candidates if _refuses_others(c)]
+        if not strict:
+            return
+        others = await self._store.live_of_people(
+            {c.command.workspace_id for c in strict}, {person_of(c.command) for c in strict}
+        )
+        busy = {e["person_id"] for e in others}
+        for candidate in strict:
+            if person_of(candidate.command) in busy:
+                candidate.refuse("already_in_a_sequence", "the person is in another sequence already")
+
+    async def _check_stages(self, candidate: Candidate, now: datetime) -> None:
+        course, command = candidate.course, candidate.command
+        assert course is not None
+        workspace = await self._workspace(command.workspace_id)
+        values = token_values(
+            command.prospect.model_dump(mode="json"),
+            course.version.document.tokens,
+            course.mailbox.display_name,
+            course.mailbox.signature,
+            workspace.tokens if workspace else {},
+        )
+        for index, stage in enumerate(course.version.document.stages):
+            if not course.wanted(index):
+                continue
+            address = stage.address_field
+            if address and not getattr(command.prospect, address):
+                candidate.refuse(f"{address}_missing", f"stage {stage.id} needs the prospect's {address}")
+            for code, detail in _template_problems(stage.subject, stage.text, values):
+                candidate.refuse(code, f"stage {stage.id}: {detail}")
+        step = course.step(command.enrollment_id, 0, max(command.start_at or now, now))
+        if isinstance(step, Refused):
+            candidate.refuse(step.code, step.detail)
+        else:
+            candidate.step = step
+
+    async def _workspace(self, workspace: UUID) -> WorkspaceView | None:
+        now = self._clock.monotonic()
+        known = self._workspaces.get(workspace)
+        if known is None or now - known[0] > WORKSPACE_SECONDS:
+            known = (now, await self._store.workspace(workspace))
+            self._workspaces[workspace] = known
+        return known[1]
+
+    # ---- effects --------------------------------------------------------------------------------
+
+    async def _save_people(self, accepted: Sequence[Candidate]) -> None:
+        keys = {
+            (c.command.workspace_id, key)
+            for c in accepted
+            if (key := c.command.prospect.effective_company_key)
+        }
+        companies = await self._store.companies(
+            [{"_id": uuid4(), "workspace_id": workspace, "key": key} for workspace, key in sorted(keys)]
+        )
+        for c in accepted:
+            key = c.command.prospect.effective_company_key
+            c.company_id = companies[(c.command.workspace_id, key)] if key else None
+        people = {person_of(c.command): person_document(c.command, c.company_id) for c in accepted}
+        if people:
+            await self._store.save_people(list(people.values()))
+
+    async def _repeat(self, candidates: Sequence[Candidate], known: Mapping[UUID, Document]) -> None:
+        """What was there already: this very command again is fine, any other one is told so."""
+        for candidate in candidates:
+            e = known.get(candidate.id)
+            if e is None or e.get("command_id") == candidate.command.event_id:
+                continue
+            if e.get("tombstone"):
+                candidate.refuse("stopped", f"stopped before it was enrolled: {e['stop']['reason']}")
+            else:
+                candidate.refuse("already_enrolled", "enroll with a higher generation to enroll again")
+
+    async def _refuse(self, refused: Sequence[Candidate]) -> None:
+        if not refused:
+            return
+        now, recorded_at = self._clock.now(), self._clock.real_now()
+        await self._store.save_results(
+            [
+                {
+                    "_id": c.command.event_id,
+                    "workspace_id": c.command.workspace_id,
+                    "status": "refused",
+                    "reasons": c.problems,
+                    "enrollment_id": c.id,
+                    "at": now,
+                }
+                for c in refused
+            ]
+        )
+        await self._publisher.publish(
+            [Record.of(refused_event(c.command, c.problems[0]["code"], now, recorded_at)) for c in refused]
+        )
+        ENROLLS.labels("refused").inc(len(refused))
+
+    async def _see_stops(self, enrolled_now: Sequence[Candidate]) -> None:
+        """Read stops and suppressions after the insert: whichever came first, one sees the other."""
+        causes = {c.id: cause_of(stop) for c, stop in await self._stops_over(enrolled_now)}
+        ids = {c.id: self._suppression_ids(c.command) for c in enrolled_now}
+        workspaces = {c.command.workspace_id for c in enrolled_now}
+        found = await self._store.suppressed(workspaces, [i for some in ids.values() for i in some])
+        now = self._clock.now()
+        for c in enrolled_now:
+            if found.intersection(ids[c.id]):
+                causes[c.id] = Cause(c.command.event_id, c.command.workspace_id, "suppressed", "", now)
+        if causes:
+            await self._stops.stop_enrollments(causes)
+
+    async def _stops_over(self, candidates: Sequence[Candidate]) -> list[tuple[Candidate, Document]]:
+        if not candidates:
+            return []
+        since = min(c.command.occurred_at for c in candidates)
+        found = await self._store.stops_since(
+            {c.command.workspace_id for c in candidates}, {k for c in candidates for k in _keys(c)}, since
+        )
+        over: list[tuple[Candidate, Document]] = []
+        for c in candidates:
+            stop = next((s for s in found if _covers(s, c)), None)
+            if stop is not None:
+                over.append((c, stop))
+        return over
+
+    def _suppression_ids(self, command: Enroll) -> tuple[str, ...]:
+        email, workspace = command.prospect.email, command.workspace_id
+        if not email:
+            return ()
+        domain = email.rpartition("@")[2]
+        return (
+            self._secrets.suppression_id(workspace, "address", email),
+            self._secrets.suppression_id(workspace, "domain", domain),
+        )
+
+
+def person_document(command: Enroll, company_id: UUID | None) -> Document:
+    """The person as an enroll tells of them."""
+    prospect = command.prospect
+    return {
+        "_id": person_of(command),
+        "workspace_id": command.workspace_id,
+        "external_id": prospect.external_id,
+        "prospect": prospect.model_dump(mode="json"),
+        "addresses": [prospect.email.lower()] if prospect.email else [],
+        "phones": [prospect.phone] if prospect.phone else [],
+        "company_id": company_id,
+        "company_key": prospect.effective_company_key,
+        "facts_at": command.occurred_at,
+    }
+
+
+def _enrollment(c: Candidate, now: datetime, recorded_at: datetime) -> Document:
+    command, course, step = c.command, c.course, c.step
+    assert course is not None
+    assert step is not None
+    key = command.prospect.effective_company_key
+    identity = {
+        "_id": c.id,
+        "workspace_id": command.workspace_id,
+        "sequence_id": command.sequence_id,
+        "sequence_version": course.version.view.version,
+        "person_id": person_of(command),
+        "external_id": command.prospect.external_id,
+        "generation": command.generation,
+        "company_id": c.company_id,
+        **({"company_key": key} if key else {}),
+        "owner_id": course.version.view.owner_id,
+        "mailbox_id": course.mailbox.id,
+        "is_test": command.is_test,
+        "command_id": command.event_id,
+        "issued_at": command.occurred_at,
+        "start_at": max(command.start_at or now, now),
+        "shard": shard(c.id),
+    }
+    return enrolled(identity, step, now, recorded_at)
+
+
+def _refuses_others(c: Candidate) -> bool:
+    assert c.course is not None
+    return c.course.version.document.limits.already_in_a_sequence is AlreadyEnrolled.REFUSE
+
+
+def _template_problems(
+    subject: str | None, text: str | None, values: Mapping[str, str]
+) -> Iterable[tuple[str, str]]:
+    for source, kind in ((subject, "header"), (text, "text")):
+        if source is None:
+            continue
+        try:
+            compile_template(source, kind="header" if kind == "header" else "text").render(values)
+        except TokenMissing as error:
+            for name in error.names:
+                yield "token_missing", f"{{{{{name}}}}} has no value and no fallback"
+        except TemplateError as error:
+            yield "template", str(error)
+
+
+def _keys(c: Candidate) -> tuple[object, ...]:
+    key = c.command.prospect.effective_company_key
+    return (person_of(c.command), key) if key else (person_of(c.command),)
+
+
+def _covers(stop: Document, c: Candidate) -> bool:
+    same = stop["workspace_id"] == c.command.workspace_id and stop["key"] in _keys(c)
+    return bool(same and stop["at"] >= c.command.occurred_at)

@@ -1,0 +1,122 @@
+"""Holds: documents that pause everything under them; what they parked comes back when they end."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from uuid import UUID
+
+from chassis.clock import Clock
+from chassis.documents import EnrollmentView, hold_id, hold_is_active
+from scheduler.course import Courses
+from scheduler.model import Document, State, failed, parked, unparked
+from scheduler.outbox import Outbox
+from scheduler.plan import Refused
+from scheduler.store import SchedulerStore, Write
+from segue_contracts.commands import Hold, Lift
+
+log = logging.getLogger(__name__)
+
+CACHE_SECONDS = 1.0
+BATCH = 500
+
+
+class Holds:
+    """Sets and lifts holds, parks what is due under one, and brings it back."""
+
+    def __init__(self, store: SchedulerStore, outbox: Outbox, courses: Courses, clock: Clock) -> None:
+        self._store = store
+        self._outbox = outbox
+        self._courses = courses
+        self._clock = clock
+        self._cache: dict[str, tuple[float, Document | None]] = {}
+
+    async def set(self, command: Hold) -> None:
+        """Store a hold; an older wish than the stored one changes nothing."""
+        await self._store.save_hold(
+            {
+                **_identity(command),
+                "until": command.until,
+                "reason": command.reason,
+                "by": command.issued_by,
+                "created_at": command.occurred_at,
+                "lifted_at": None,
+            }
+        )
+
+    async def lift(self, command: Lift) -> None:
+        """End a hold and bring back what it parked."""
+        lifted = {**_identity(command), "lifted_at": command.occurred_at, "by": command.issued_by}
+        if await self._store.save_hold(lifted):
+            await self._bring_back(lifted["_id"])
+
+    async def over(self, enrollments: Sequence[Document], *, fresh: bool = False) -> dict[UUID, Document]:
+        """The active hold over each enrollment, where there is one; at most a second old unless `fresh`."""
+        wanted = {e["_id"]: EnrollmentView.read(e).hold_ids() for e in enrollments}
+        workspaces = {e["workspace_id"] for e in enrollments}
+        known = await self._look_up(workspaces, {each for ids in wanted.values() for each in ids}, fresh)
+        now = self._clock.now()
+        found: dict[UUID, Document] = {}
+        for enrollment_id, ids in wanted.items():
+            for each in ids:
+                hold = known.get(each)
+                if hold is not None and hold_is_active(hold, now):
+                    found[enrollment_id] = hold
+                    break
+        return found
+
+    async def park(self, enrollments: Sequence[Document], over: dict[UUID, Document]) -> None:
+        """Take what is held out of the due index; then read once more, for a hold may just have ended."""
+        now = self._clock.now()
+        writes = [Write(e, parked(e, over[e["_id"]], now)) for e in enrollments]
+        await self._outbox.commit(writes)
+        still = await self.over(enrollments, fresh=True)
+        for ended in {over[e["_id"]]["_id"] for e in enrollments if e["_id"] not in still}:
+            await self._bring_back(ended)
+
+    async def sweep(self) -> None:
+        """Bring back whatever names a lifted or expired hold."""
+        now = self._clock.now()
+        for hold in await self._store.parked_holds():
+            if not hold_is_active(hold, now):
+                await self._bring_back(hold["_id"])
+
+    async def _bring_back(self, ended: str) -> None:
+        """In batches: each enrollment is planned again from now under its catch-up policy."""
+        while found := await self._store.parked_under(ended, BATCH):
+            now = self._clock.now()
+            courses = await self._courses.load(found)
+            writes = []
+            for e in found:
+                course = courses.get(e["_id"])
+                if course is None or State(e["state"]) is not State.SCHEDULED:
+                    writes.append(Write(e, failed(e, now, "sequence_unreadable")))
+                    continue
+                late = now if now > e["planned_at"] else None
+                step = course.step(e["_id"], e["stage_index"], e["base"], late)
+                change = failed(e, now, step.code) if isinstance(step, Refused) else unparked(e, step, now)
+                writes.append(Write(e, change))
+            if not await self._outbox.commit(writes):
+                return
+
+    async def _look_up(
+        self, workspaces: Iterable[UUID], ids: Iterable[str], fresh: bool
+    ) -> dict[str, Document]:
+        ids, since = list(ids), self._clock.monotonic() - CACHE_SECONDS
+        missing = [i for i in ids if fresh or i not in self._cache or self._cache[i][0] < since]
+        if missing:
+            if len(self._cache) > 50_000:
+                self._cache.clear()
+            read_at = self._clock.monotonic()
+            found = await self._store.holds(workspaces, missing)
+            self._cache.update({i: (read_at, found.get(i)) for i in missing})
+        known = {i: self._cache[i][1] for i in ids if i in self._cache}
+        return {i: hold for i, hold in known.items() if hold is not None}
+
+
+def _identity(command: Hold | Lift) -> Document:
+    return {
+        "_id": hold_id(command.scope, command.scope_id),
+        "workspace_id": command.workspace_id,
+        "scope": command.scope.value,
+        "scope_id": command.scope_id,
+        "changed_at": command.occurred_at,
+    }

@@ -1,0 +1,136 @@
+"""Stops: at once from any live state, by document first where they reach further than one enrollment."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID, uuid5
+
+from chassis.clock import Clock
+from chassis.kafka import Record
+from chassis.telemetry import counter
+from scheduler.model import LIVE, Document, State, stopped, tombstone
+from scheduler.outbox import Outbox, Publishes, persist
+from scheduler.store import SchedulerStore, Write
+from segue_contracts.commands import Recall
+from segue_contracts.message import Scope
+
+log = logging.getLogger(__name__)
+
+BATCH = 500
+STOPS = counter("segue_scheduler_stops", "Stops by what became of them", ["outcome"])
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """Why something stops; `id` makes it idempotent, `at` is business time."""
+
+    id: UUID
+    workspace_id: UUID
+    reason: str
+    reason_code: str
+    at: datetime
+
+
+class Stops:
+    """Ends enrollments and sees that what is in flight is recalled."""
+
+    def __init__(
+        self,
+        store: SchedulerStore,
+        outbox: Outbox,
+        publisher: Publishes,
+        clock: Clock,
+        redelivery_seconds: float,
+    ) -> None:
+        self._store = store
+        self._outbox = outbox
+        self._publisher = publisher
+        self._clock = clock
+        self._redelivery_seconds = redelivery_seconds
+
+    async def stop_enrollments(self, causes: Mapping[UUID, Cause]) -> None:
+        """Stop each enrollment for its cause; one that does not exist yet becomes a stopped tombstone."""
+        stopping: list[Document] = []
+
+        async def decide(found: Mapping[UUID, Document]) -> Sequence[Write]:
+            stopping[:] = [e for e in found.values() if State(e["state"]) in LIVE]
+            return [self.write(e, causes[e["_id"]]) for e in stopping]
+
+        await self._bury(causes)
+        workspaces = {cause.workspace_id for cause in causes.values()}
+        await persist(self._store, self._outbox, workspaces, causes, decide)
+        STOPS.labels("stopped").inc(len(stopping))
+        await self.recall(stopping)
+
+    async def stop_scope(self, cause: Cause, scope: Scope, key: object) -> None:
+        """Store a stop of a person or company, then end its matches; a sweep carries on after a crash."""
+        stop = await self._store.save_stop(
+            {
+                "_id": cause.id,
+                "workspace_id": cause.workspace_id,
+                "scope": scope.value,
+                "key": key,
+                "reason": cause.reason,
+                "reason_code": cause.reason_code,
+                "at": cause.at,
+                "recorded_at": self._clock.real_now(),
+                "applied": False,
+            }
+        )
+        if not stop["applied"]:
+            await self.apply(stop)
+
+    async def apply(self, stop: Document) -> None:
+        """End every live enrollment that was asked for before the stop, batch by batch."""
+        cause = cause_of(stop)
+        while found := await self._store.live_of(
+            stop["workspace_id"], stop["scope"], stop["key"], stop["at"], BATCH
+        ):
+            await self.stop_enrollments({e["_id"]: cause for e in found})
+        await self._store.stop_applied(stop)
+
+    async def sweep(self) -> None:
+        """Carry on with scoped stops that a crash left half done."""
+        older = self._clock.real_now() - timedelta(seconds=5)
+        for stop in await self._store.unapplied_stops(older, BATCH):
+            await self.apply(stop)
+
+    def write(self, e: Document, cause: Cause, *, recall: bool = True) -> Write:
+        """The guarded write that stops an enrollment; `recall`: unless its dispatch is settled already."""
+        again = self._clock.in_real(self._redelivery_seconds) if recall else None
+        return Write(e, stopped(e, cause.at, cause.reason, cause.reason_code, cause.id, again))
+
+    async def recall(self, enrollments: Sequence[Document]) -> None:
+        """Ask the sender to take back what these had in flight when they were stopped."""
+        flying = [e for e in enrollments if State(e["state"]) is not State.SCHEDULED and e.get("stage_id")]
+        await self._publisher.publish([self.recall_record(e, f"{e['_id']}:{e['stage_id']}") for e in flying])
+
+    def recall_record(self, e: Document, dispatch_id: str) -> Record:
+        """The recall of a dispatch."""
+        return Record.of(
+            Recall(
+                event_id=uuid5(e["_id"], f"recall/{dispatch_id}"),
+                occurred_at=self._clock.now(),
+                recorded_at=self._clock.real_now(),
+                workspace_id=e["workspace_id"],
+                dispatch_id=dispatch_id,
+                issued_by="scheduler",
+            )
+        )
+
+    async def _bury(self, causes: Mapping[UUID, Cause]) -> None:
+        recorded_at = self._clock.real_now()
+        known = await self._store.enrollments({c.workspace_id for c in causes.values()}, causes)
+        graves = [
+            tombstone(i, c.workspace_id, c.at, c.reason, c.reason_code, c.id, recorded_at)
+            for i, c in causes.items()
+            if i not in known
+        ]
+        buried = await self._store.insert(graves)
+        STOPS.labels("tombstone").inc(len(buried))
+
+
+def cause_of(stop: Document) -> Cause:
+    """The cause that a stored scoped stop is."""
+    return Cause(stop["_id"], stop["workspace_id"], stop["reason"], stop["reason_code"], stop["at"])

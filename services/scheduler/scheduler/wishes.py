@@ -1,0 +1,198 @@
+"""Wishes about enrollments that exist: reschedule, edit, migrate, mark replied, and new facts about a person.
+
+What is in flight is not touched: the wish becomes `pending` and the outcome applies it.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from chassis.clock import Clock
+from chassis.templates import TemplateError, compile_template
+from scheduler import model
+from scheduler.course import Course, Courses
+from scheduler.model import IN_FLIGHT, LIVE, Change, Document, State
+from scheduler.outbox import Outbox, persist
+from scheduler.outcomes import scoped
+from scheduler.plan import Refused
+from scheduler.stops import Cause, Stops
+from scheduler.store import SchedulerStore, Write
+from segue_contracts.commands import Edit, MarkReplied, Migrate, Reschedule, UpdatePerson
+from segue_contracts.ids import person_id
+from segue_contracts.message import Scope
+
+log = logging.getLogger(__name__)
+
+Wish = Reschedule | Edit | Migrate
+Reasons = list[Document]
+
+
+@dataclass(slots=True)
+class Answer:
+    """What became of a command: done, or the reasons against it."""
+
+    reasons: Reasons = field(default_factory=list)
+
+
+class Wishes:
+    """Applies wishes one by one: people make few of them, and each wants an answer of its own."""
+
+    def __init__(
+        self, store: SchedulerStore, outbox: Outbox, courses: Courses, stops: Stops, clock: Clock
+    ) -> None:
+        self._store = store
+        self._outbox = outbox
+        self._courses = courses
+        self._stops = stops
+        self._clock = clock
+
+    async def apply(self, wish: Wish) -> Reasons:
+        """Apply or refuse; the reasons against it are empty when it is done."""
+        answer = Answer()
+
+        async def decide(found: Mapping[UUID, Document]) -> Sequence[Write]:
+            answer.reasons = []
+            e = found.get(wish.enrollment_id)
+            if e is None:
+                answer.reasons = [_reason("unknown_enrollment", "there is no such enrollment")]
+                return []
+            if State(e["state"]) not in LIVE:
+                answer.reasons = [_reason("ended", f"the enrollment is {e['state']}")]
+                return []
+            change = await self._decide(e, wish, answer)
+            return [] if change is None else [Write(e, change)]
+
+        await persist(self._store, self._outbox, [wish.workspace_id], [wish.enrollment_id], decide)
+        return answer.reasons
+
+    async def _decide(self, e: Document, wish: Wish, answer: Answer) -> Change | None:
+        target = wish.to_version if isinstance(wish, Migrate) else e["sequence_version"]
+        course = (await self._courses.load([e], {e["_id"]: target})).get(e["_id"])
+        if course is None:
+            answer.reasons = [_reason("unknown_version", f"the sequence has no readable version {target}")]
+            return None
+        if isinstance(wish, Edit):
+            answer.reasons = _edit_problems(wish, course)
+            if answer.reasons:
+                return None
+        if State(e["state"]) in IN_FLIGHT:
+            return model.pending(e, _as_pending(wish))
+        match wish:
+            case Edit():
+                return model.edited(e, Change(State(e["state"])), wish.stages)
+            case Reschedule():
+                return self._reschedule(e, wish, course, answer)
+            case Migrate():
+                return self._migrate(e, wish, course, answer)
+
+    def _reschedule(self, e: Document, wish: Reschedule, course: Course, answer: Answer) -> Change | None:
+        """At the instant asked for, or the first allowed one after it."""
+        if e.get("parked_by"):
+            answer.reasons = [_reason("held", "it is paused; resume it first")]
+            return None
+        at = max(wish.at, self._clock.now())
+        step = course.step(e["_id"], e["stage_index"], e["base"], at)
+        if isinstance(step, Refused):
+            answer.reasons = [_reason(step.code, step.detail)]
+            return None
+        return model.replanned(e, step, self._clock.now(), "rescheduled")
+
+    def _migrate(self, e: Document, wish: Migrate, course: Course, answer: Answer) -> Change | None:
+        now = self._clock.now()
+        index = course.next_index(e["completed"])
+        if index is None:
+            return model.migrated(model.skipped(e, now, "migrated", None), wish.to_version, now)
+        step = course.step(e["_id"], index, e["base"], now if now > e["planned_at"] else None)
+        if isinstance(step, Refused):
+            answer.reasons = [_reason(step.code, step.detail)]
+            return None
+        change = model.migrated(model.replanned(e, step, now, "migrated"), wish.to_version, now)
+        return model.still_parked(e, change) if e.get("parked_by") else change
+
+    async def mark_replied(self, command: MarkReplied) -> Reasons:
+        """The person answered elsewhere: stop as far as the sequence says."""
+        found = await self._store.enrollments([command.workspace_id], [command.enrollment_id])
+        e = found.get(command.enrollment_id)
+        cause = Cause(command.event_id, command.workspace_id, "replied", "marked", command.occurred_at)
+        if e is None or State(e["state"]) not in LIVE:
+            await self._stops.stop_enrollments({command.enrollment_id: cause})
+            return []
+        course = (await self._courses.load([e])).get(e["_id"])
+        scope = course.version.document.stop.on_reply if course else Scope.PERSON
+        await self._stops.stop_enrollments({command.enrollment_id: cause})
+        wide = scoped(e, cause, scope)
+        if wide is not None:
+            await self._stops.stop_scope(*wide)
+        return []
+
+    async def update_person(self, command: UpdatePerson) -> Reasons:
+        """New facts about a person; what waits is planned again, what is in flight by its outcome."""
+        person = person_id(command.workspace_id, command.prospect.external_id)
+        stored = (await self._store.people([command.workspace_id], [person])).get(person)
+        if stored is None:
+            return [_reason("unknown_person", "nobody with this external_id was ever enrolled")]
+        prospect = command.prospect
+        await self._store.save_people(
+            [
+                {
+                    **stored,
+                    "prospect": prospect.model_dump(mode="json"),
+                    "addresses": [prospect.email.lower()] if prospect.email else [],
+                    "phones": [prospect.phone] if prospect.phone else [],
+                    "facts_at": command.occurred_at,
+                }
+            ]
+        )
+        live = await self._store.live_of_people([command.workspace_id], [person])
+        await self._plan_again(command.workspace_id, [e["_id"] for e in live])
+        return []
+
+    async def _plan_again(self, workspace: UUID, ids: Sequence[UUID]) -> None:
+        async def decide(found: Mapping[UUID, Document]) -> Sequence[Write]:
+            now = self._clock.now()
+            waiting = [
+                e for e in found.values() if State(e["state"]) is State.SCHEDULED and not e.get("parked_by")
+            ]
+            courses = await self._courses.load(waiting)
+            writes = []
+            for e in waiting:
+                course = courses.get(e["_id"])
+                if course is None:
+                    continue
+                step = course.step(e["_id"], e["stage_index"], e["base"])
+                if isinstance(step, Refused):
+                    writes.append(Write(e, model.failed(e, now, step.code)))
+                elif step.at != e["planned_at"] and e["due_at"] == e["planned_at"]:
+                    writes.append(Write(e, model.replanned(e, step, now, "person_updated")))
+            return writes
+
+        await persist(self._store, self._outbox, [workspace], ids, decide)
+
+
+def _as_pending(wish: Wish) -> Document:
+    match wish:
+        case Reschedule():
+            return {"reschedule": wish.at}
+        case Edit():
+            return {"edit": wish.stages}
+        case Migrate():
+            return {"migrate": wish.to_version}
+
+
+def _edit_problems(wish: Edit, course: Course) -> Reasons:
+    known = {stage.id for stage in course.version.document.stages}
+    problems: Reasons = []
+    for stage_id, fields in wish.stages.items():
+        if stage_id not in known:
+            problems.append(_reason("unknown_stage", f"the sequence has no stage {stage_id}"))
+        for name, source in fields.items():
+            try:
+                compile_template(source, kind="header" if name == "subject" else "text")
+            except TemplateError as error:
+                problems.append(_reason("template", f"{stage_id}.{name}: {error}"))
+    return problems
+
+
+def _reason(code: str, detail: str) -> Document:
+    return {"code": code, "detail": detail}
