@@ -8,7 +8,7 @@ MEMBERS := contracts services/chassis services/scheduler services/sender service
 # uv from PATH, or one of our own from PyPI.
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 
-.PHONY: help demo test check fmt lock schemas up down
+.PHONY: help up test check fmt lock schemas
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F':.*?## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -29,13 +29,18 @@ check: $(VENV)/.ready  ## format, lint, types, import rules, generated files up 
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 	$(PY) -m segue_contracts.schemas --check
+	$(PY) -m api openapi --check
 
 fmt: $(VENV)/.ready  ## format and mend what can be mended
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
 test: $(VENV)/.ready  ## all fast tests, on a real Kafka and a real MongoDB
+	@$(PY) -m stack prepare
 	$(PY) -m pytest $(ARGS)
+
+up: $(VENV)/.ready  ## run everything on this machine with a mail server, until Ctrl-C
+	$(PY) -m stack up
 
 lock: $(filter .uv/bin/uv,$(UV))  ## pin every dependency anew (versions and hashes, no addresses)
 	$(UV) lock --upgrade
@@ -43,3 +48,4 @@ lock: $(filter .uv/bin/uv,$(UV))  ## pin every dependency anew (versions and has
 
 schemas: $(VENV)/.ready  ## write the generated schemas
 	$(PY) -m segue_contracts.schemas
+	$(PY) -m api openapi

@@ -99,7 +99,7 @@ async def mails(mail: SmtpServer, who: str, count: int) -> list[EmailMessage]:
     recipient = f"{who}@there.example"
     await mail.arrived(count, recipient, seconds=30)
     return [
-        email.message_from_bytes(mail.content(m), policy=email.policy.default)  # type: ignore[misc]
+        email.message_from_bytes(mail.content(m), policy=email.policy.default)
         for m in mail.messages(recipient)
     ]
 

@@ -15,6 +15,8 @@ from stack import jars
 from stack.brokers import Brokers, brokers
 from stack.jars import JarsUnavailable, Progress
 from stack.processes import ProcessFailed
+from stack.smtp import SmtpServer
+from stack.system import system
 from stack.training import train
 
 console = Console(stderr=True, highlight=False)
@@ -26,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m stack", description="The whole system on one machine.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _command(commands, "brokers", run_brokers, "Kafka and MongoDB in the foreground, until Ctrl-C")
+    _command(commands, "up", run_everything, "all of Segue with a mail server, until Ctrl-C")
     _command(commands, "prepare", prepare, "fetch Kafka and make its later starts fast, once per user")
     given = parser.parse_args(arguments)
     command: Command = given.command
@@ -43,6 +46,27 @@ def run_brokers(given: argparse.Namespace) -> int:
         _print_addresses(running, folder)
         progress("running, Ctrl-C stops")
         threading.Event().wait()
+    return 0
+
+
+def run_everything(given: argparse.Namespace) -> int:
+    """Brokers, mail server and services until SIGINT or SIGTERM, with a workspace to try things in."""
+    folder = run_folder(given.folder)
+    with (
+        interruptible(),
+        progress_shown() as progress,
+        brokers(folder, progress) as running,
+        SmtpServer(folder / "mail") as mail,
+    ):
+        progress("starting the services")
+        with system(folder, running) as segue:
+            access = segue.bootstrap("Our Co", "ana@ourco.example")
+            _print_addresses(running, folder)
+            console.print(f"API      {segue.url}", markup=False)
+            console.print(f"key      {access.api_key}", markup=False, soft_wrap=True)
+            console.print(f"mail     {mail.host}:{mail.port}   kept in {folder / 'mail'}", markup=False)
+            progress("running, Ctrl-C stops")
+            threading.Event().wait()
     return 0
 
 
