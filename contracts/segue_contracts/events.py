@@ -1,4 +1,4 @@
-"""What Segue says: stages due, their outcomes, inbound pointers, stops, and the public story of an enrollment."""
+"""What Segue says: stages due, outcomes, inbound pointers, stops, and the public story of an enrollment."""
 
 from enum import StrEnum
 from typing import ClassVar, Literal

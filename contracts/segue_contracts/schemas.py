@@ -165,7 +165,8 @@ def _message(kind: type[Message]) -> Json:
 
 
 def _headers(kind: type[Message]) -> Json:
-    event_type = TypeAdapter(kind.model_fields["event_type"].annotation).json_schema()
+    annotation: Any = kind.model_fields["event_type"].annotation
+    event_type = TypeAdapter(annotation).json_schema()
     words = event_type.get("enum") or [event_type["const"]]
     properties: Json = {
         "ce_specversion": {"type": "string", "const": SPEC_VERSION},
@@ -193,7 +194,7 @@ def _json(value: object) -> str:
 
 
 def _yaml(value: object, indent: str = "") -> Iterator[str]:
-    """The lines of a value as YAML 1.2: blocks, with scalars and keys quoted as in JSON unless surely plain."""
+    """The lines of a value as YAML 1.2: blocks; scalars and keys quoted as in JSON unless plain."""
     if isinstance(value, Mapping):
         entries = [(f"{_scalar(key)}:", value[key]) for key in sorted(value)]
     elif isinstance(value, list):

@@ -161,5 +161,6 @@ def _command(data: Path, port: int) -> list[str | Path]:
         *("--wiredTigerCacheSizeGB", str(CACHE_GB)),
         *("--enableFreeMonitoring", "off"),
         *("--setParameter", "diagnosticDataCollectionEnabled=false"),
+        *("--setParameter", "enableTestCommands=1"),  # fail points, for the tests of what may go wrong
         "--nounixsocket",
     ]
