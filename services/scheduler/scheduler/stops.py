@@ -51,17 +51,18 @@ class Stops:
 
     async def stop_enrollments(self, causes: Mapping[UUID, Cause]) -> None:
         """Stop each enrollment for its cause; one that does not exist yet becomes a stopped tombstone."""
-        stopping: list[Document] = []
+        stopping: dict[UUID, Document] = {}
 
         async def decide(found: Mapping[UUID, Document]) -> Sequence[Write]:
-            stopping[:] = [e for e in found.values() if State(e["state"]) in LIVE]
-            return [self.write(e, causes[e["_id"]]) for e in stopping]
+            live = {i: e for i, e in found.items() if State(e["state"]) in LIVE}
+            stopping.update(live)
+            return [self.write(e, causes[i]) for i, e in live.items()]
 
         await self._bury(causes)
         workspaces = {cause.workspace_id for cause in causes.values()}
         await persist(self._store, self._outbox, workspaces, causes, decide)
         STOPS.labels("stopped").inc(len(stopping))
-        await self.recall(stopping)
+        await self.recall(list(stopping.values()))
 
     async def stop_scope(self, cause: Cause, scope: Scope, key: object) -> None:
         """Store a stop of a person or company, then end its matches; a sweep carries on after a crash."""

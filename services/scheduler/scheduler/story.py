@@ -8,6 +8,7 @@ from scheduler.model import Change, Document
 from segue_contracts import ids
 from segue_contracts.commands import Enroll
 from segue_contracts.events import EnrollmentEvent, EnrollmentEventType
+from segue_contracts.message import Channel
 
 
 def number(e: Document, change: Change, recorded_at: datetime) -> list[Document]:
@@ -19,6 +20,7 @@ def number(e: Document, change: Change, recorded_at: datetime) -> list[Document]
 def event_of(e: Document, chapter: Document) -> EnrollmentEvent:
     """The event that a chapter of an enrollment's history is, with the enrollment's unchanging facts."""
     told: dict[str, Any] = {name: chapter[name] for name in _COPIED if name in chapter}
+    channel = chapter.get("channel")
     return EnrollmentEvent.model_construct(
         event_id=ids.event_id(e["_id"], chapter["seq"]),
         event_type=EnrollmentEventType(chapter["type"]),
@@ -33,6 +35,7 @@ def event_of(e: Document, chapter: Document) -> EnrollmentEvent:
         sequence_version=chapter.get("version"),
         owner_id=e["owner_id"],
         mailbox_id=e["mailbox_id"],
+        channel=Channel(channel) if channel else None,
         is_test=e.get("is_test", False),
         **told,
     )
@@ -65,7 +68,6 @@ _COPIED = (
     "stage_id",
     "stage_index",
     "attempt",
-    "channel",
     "scheduled_for",
     "sent_at",
     "until",
