@@ -1,0 +1,212 @@
+"""The contract: what is written reads back, and what is wrong is refused with its own code."""
+
+import json
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from aiokafka.partitioner import DefaultPartitioner
+from cloudevents.core.bindings.kafka import KafkaMessage, from_kafka_event
+from cloudevents.core.formats.json import JSONFormat
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from chassis.testing import NOON
+from segue_contracts import codec, ids, schemas
+from segue_contracts.commands import (
+    DecideInDoubt,
+    Decision,
+    Edit,
+    Enroll,
+    Hold,
+    HoldScope,
+    Lift,
+    MarkReplied,
+    Migrate,
+    Recall,
+    Reschedule,
+    Stop,
+    TaskDone,
+    TaskReassign,
+    TaskSkip,
+    TaskSnooze,
+    UpdatePerson,
+)
+from segue_contracts.events import (
+    EnrollmentEvent,
+    EnrollmentEventType,
+    EnrollmentStop,
+    InboundMessage,
+    Outcome,
+    SequenceEvent,
+    SequenceEventType,
+    SequenceState,
+    StageDue,
+    StageOutcome,
+    StopReason,
+)
+from segue_contracts.message import Channel, Message, Scope
+from segue_contracts.prospect import Prospect
+
+ID = UUID(int=9)
+PINNED = "3f37c0ab-9447-5de7-8f73-408c989c3e1a"
+DISPATCH = f"{ID}:hello"
+PRIYA = Prospect(external_id="cand-81", email="priya@there.example")
+
+
+def make(kind: type[Message], **values: Any) -> Message:
+    base = {"event_id": uuid4(), "occurred_at": NOON, "recorded_at": NOON, "workspace_id": ID}
+    return kind(**(base | values))
+
+
+MESSAGES = [
+    make(Enroll, sequence_id=ID, prospect=PRIYA),
+    make(Hold, scope=HoldScope.SEQUENCE, scope_id=ID, until=NOON),
+    make(Lift, scope=HoldScope.PERSON, scope_id=ID),
+    make(Stop, scope=Scope.COMPANY, company_key="there.example"),
+    make(MarkReplied, enrollment_id=ID),
+    make(Reschedule, enrollment_id=ID, at=NOON),
+    make(Edit, enrollment_id=ID, stages={"hello": {"text": "Hi"}}),
+    make(Migrate, enrollment_id=ID, to_version=2),
+    make(UpdatePerson, prospect=PRIYA),
+    make(Recall, dispatch_id=DISPATCH),
+    make(TaskDone, dispatch_id=DISPATCH, responded=True),
+    make(TaskSkip, dispatch_id=DISPATCH),
+    make(TaskSnooze, dispatch_id=DISPATCH, until=NOON),
+    make(TaskReassign, dispatch_id=DISPATCH, assignee_id=ID),
+    make(DecideInDoubt, dispatch_id=DISPATCH, decision=Decision.RESEND),
+    make(StageDue, enrollment_id=ID, stage_id="hello", attempt=1, due_at=NOON),
+    make(StageOutcome, event_type=Outcome.SENT, enrollment_id=ID, stage_id="hello", attempt=1),
+    make(InboundMessage, inbound_id=ID, mailbox_id=ID),
+    make(EnrollmentStop, event_type=StopReason.REPLIED, scope=Scope.PERSON, person_id=ID),
+    make(
+        EnrollmentEvent,
+        event_type=EnrollmentEventType.ENROLLED,
+        enrollment_id=ID,
+        seq=1,
+        person_id=ID,
+        sequence_id=ID,
+    ),
+    make(
+        SequenceEvent,
+        event_type=SequenceEventType.PUBLISHED,
+        sequence_id=ID,
+        sequence_version=1,
+        owner_id=ID,
+    ),
+    make(
+        SequenceState,
+        sequence_id=ID,
+        sequence_version=1,
+        owner_id=ID,
+        name="Engineers",
+        stage_ids=["hello"],
+        stage_channels=[Channel.EMAIL],
+    ),
+]
+every_message = pytest.mark.parametrize("message", MESSAGES, ids=lambda m: type(m).__name__)
+
+
+@every_message
+def test_a_message_reads_back_as_it_was_written(message: Message) -> None:
+    encoded = codec.encode(message)
+    assert codec.decode(encoded.topic, encoded.headers, encoded.value) == message
+
+
+@every_message
+def test_another_reader_of_cloudevents_sees_the_same_attributes(message: Message) -> None:
+    encoded = codec.encode(message)
+    seen = from_kafka_event(KafkaMessage(dict(encoded.headers), encoded.key, encoded.value), JSONFormat())
+    assert seen.get_id() == str(message.event_id)
+    assert seen.get_source() == "/segue"
+    assert seen.get_type() == message.ce_type()
+    assert seen.get_specversion() == "1.0"
+    assert seen.get_time() == message.occurred_at
+
+
+@every_message
+def test_every_message_satisfies_its_published_schema(message: Message) -> None:
+    encoded = codec.encode(message)
+    path = schemas.HOME / "schemas" / f"{encoded.topic}.json"
+    Draft202012Validator(json.loads(path.read_text())).validate(json.loads(encoded.value))
+
+
+WRONG: dict[str, list[bytes | None]] = {
+    "invalid": [b"{", b"[]", b'"text"', b"{}", b'{"event_type": "unheard_of"}', b"\xff\xfe"],
+    "too_large": [b" " * (codec.MAX_VALUE_BYTES + 1)],
+    "empty": [None],
+}
+
+
+@pytest.mark.parametrize(
+    ("code", "value"),
+    [(code, value) for code, values in WRONG.items() for value in values],
+    ids=lambda part: str(part)[:20],
+)
+def test_a_poison_value_is_refused_with_its_code(code: str, value: bytes | None) -> None:
+    with pytest.raises(codec.DecodeError) as refused:
+        codec.decode("segue.enrollment.commands.v1", (), value)
+    assert refused.value.code == code
+
+
+@pytest.mark.parametrize(
+    ("header", "value", "code"),
+    [
+        ("ce_specversion", b"0.3", "unknown_version"),
+        ("ce_type", b"segue.enrollment.enroll.v2", "unknown_version"),
+        ("content-type", b"application/avro", "unknown_content_type"),
+    ],
+)
+def test_headers_of_another_version_are_refused(header: str, value: bytes, code: str) -> None:
+    encoded = codec.encode(MESSAGES[0])
+    headers = tuple((k, value if k == header else v) for k, v in encoded.headers)
+    with pytest.raises(codec.DecodeError) as refused:
+        codec.decode(encoded.topic, headers, encoded.value)
+    assert refused.value.code == code
+
+
+def test_another_major_schema_version_is_refused() -> None:
+    encoded = codec.encode(MESSAGES[0])
+    value = encoded.value.replace(b'"schema_version":"1.0"', b'"schema_version":"2.0"')
+    with pytest.raises(codec.DecodeError, match="unknown_version"):
+        codec.decode(encoded.topic, encoded.headers, value)
+
+
+@pytest.mark.parametrize("instant", ["0001-01-01T00:00:00+14:00", "2026-01-01T00:00:00", "yesterday"])
+def test_an_instant_that_is_none_is_refused_and_never_a_crash(instant: str) -> None:
+    encoded = codec.encode(MESSAGES[4])
+    value = encoded.value.replace(b"2026-03-02T12:00:00Z", instant.encode())
+    with pytest.raises(codec.DecodeError) as refused:
+        codec.decode(encoded.topic, encoded.headers, value)
+    assert refused.value.code == "invalid"
+
+
+def test_a_refusal_does_not_repeat_what_it_refuses() -> None:
+    encoded = codec.encode(MESSAGES[0])
+    value = encoded.value.replace(b"priya@there.example", b"priya.at.there")
+    with pytest.raises(codec.DecodeError) as refused:
+        codec.decode(encoded.topic, encoded.headers, value)
+    assert "priya" not in str(refused.value)
+
+
+def test_an_unknown_kind_of_event_reads_as_unknown() -> None:
+    encoded = codec.encode(MESSAGES[19])
+    value = encoded.value.replace(b'"enrolled"', b'"teleported"')
+    event = codec.decode(encoded.topic, encoded.headers, value)
+    assert event.event_type is EnrollmentEventType.UNKNOWN
+
+
+@given(st.binary(max_size=64))
+def test_the_hash_is_kafkas_own(data: bytes) -> None:
+    partitions = list(range(997))
+    assert DefaultPartitioner()(data, partitions, partitions) == (ids.murmur2(data) & 0x7FFFFFFF) % 997
+
+
+def test_an_enrollments_id_never_changes() -> None:
+    assert str(ids.enrollment_id(UUID(int=1), UUID(int=2), "cand-81")) == PINNED
+    assert ids.split_dispatch_id(ids.dispatch_id(ID, "hello")) == (ID, "hello")
+
+
+def test_the_generated_files_are_up_to_date() -> None:
+    assert schemas.main(["--check"]) == 0
