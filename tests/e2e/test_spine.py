@@ -1,12 +1,17 @@
 """The whole path on real Kafka, MongoDB and SMTP: from an enroll to a mail, from an answer to a stop."""
 
+import asyncio
 import email.policy
+import re
+import sys
 from collections.abc import AsyncIterator, Iterator
 from email.message import EmailMessage
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import segue_contracts
 from stack.brokers import Brokers
 from stack.client import Client, Refused, eventually
 from stack.mail_script import Refuse
@@ -210,6 +215,28 @@ async def test_a_missing_token_refuses_the_enroll_and_names_it(
         until=lambda c: c["state"] == "refused",
     )
     assert "first_name" in status["reasons"][0]["detail"]
+
+
+async def test_the_producer_in_the_contracts_readme_enrolls(
+    client: Client, segue: System, mailbox: dict[str, Any], mail: SmtpServer
+) -> None:
+    sequence = await publish(client, LATER)
+    readme = (Path(segue_contracts.__file__).parents[1] / "README.md").read_text()
+    (program,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    environment = {
+        **segue.environment,
+        "KAFKA": segue.environment["SEGUE_KAFKA_BOOTSTRAP_SERVERS"],
+        "PREFIX": segue.environment["SEGUE_KAFKA_TOPIC_PREFIX"],
+        "WORKSPACE": str((await client.get("/v1/me"))["workspace"]["id"]),
+        "SEQUENCE": sequence,
+    }
+    done = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, env=environment, stdout=asyncio.subprocess.PIPE
+    )
+    told, _ = await done.communicate()
+    assert done.returncode == 0
+    enrollment = await state_is(client, told.decode().strip(), "scheduled", "dispatched")
+    assert enrollment["external_id"] == "cand-81"
 
 
 async def test_a_thousand_people_get_one_mail_each(
