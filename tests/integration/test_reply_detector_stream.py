@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
@@ -16,7 +17,7 @@ from chassis.errors import Fatal, Reject, Retry
 from chassis.kafka import DeadLetters, Publisher, Record, ensure_topics
 from chassis.settings import KafkaSettings
 from reply_detector.model import State
-from reply_detector.stream import TRANSIENT_TRIES, InboundStream
+from reply_detector.stream import TRANSIENT_TRIES, InboundStream, assignment, build_app
 from segue_contracts.events import InboundMessage
 from segue_contracts.topics import DEAD_LETTERS, INBOUND_MESSAGES
 
@@ -236,6 +237,14 @@ async def test_too_many_dead_letters_in_a_row_end_the_agent_and_keep_the_pointer
     async with running(settings, repaired, publisher):
         await repaired.saw(*ids[2:])
     assert repaired.seen == ids[2:]
+
+
+async def test_nothing_is_assigned_before_the_consumer_exists(
+    settings: KafkaSettings, tmp_path: Path
+) -> None:
+    async def agent(_: object) -> None: ...
+
+    assert assignment(build_app(settings, tmp_path, agent)) is None
 
 
 async def test_the_agent_is_ready_once_it_has_its_partitions(

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 import faust
+from faust.exceptions import ConsumerNotStarted
 from faust.types import TP, EventT, StreamT
 
 from chassis.errors import Fatal, Reject, Retry
@@ -122,7 +123,7 @@ class InboundStream:
             return "crashed"
         if app.rebalancing:
             return "rebalancing"
-        return None
+        return "not started" if assignment(app) is None else None
 
     @property
     def assigned(self) -> frozenset[Place]:
@@ -130,7 +131,7 @@ class InboundStream:
         app = self._app
         if app is None or not app.started or app.rebalancing:
             return frozenset()
-        return frozenset(self._place(tp) for tp in app.consumer.assignment())
+        return frozenset(self._place(tp) for tp in assignment(app) or ())
 
     # The agent.
 
@@ -267,7 +268,7 @@ class InboundStream:
         return None
 
     async def _look(self, app: faust.App) -> Look:
-        partitions = app.consumer.assignment()
+        partitions = assignment(app) or frozenset()
         ends = await app.consumer.highwaters(*partitions) if partitions else {}
         for tp in partitions:
             if self._place(tp) not in self._handled:
@@ -348,6 +349,14 @@ async def _events(stream: Any) -> AsyncIterator[EventT[bytes]]:
     """The events of a stream, none of them acknowledged by Faust."""
     async for event in stream.noack().events():
         yield event
+
+
+def assignment(app: faust.App) -> frozenset[TP] | None:
+    """The assigned partitions; None before the consumer exists, which is after Faust says that it started."""
+    try:
+        return frozenset(app.consumer.assignment())
+    except ConsumerNotStarted:
+        return None
 
 
 async def _stop(app: faust.App) -> None:
