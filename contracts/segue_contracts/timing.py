@@ -23,7 +23,6 @@ SENDER: Final = "sender"
 NONE: Final = "none"
 
 DELAY_PATTERN: Final = r"^[0-9]{1,7} (minutes?|hours?|days?|business days?)$"
-CLOCK_PATTERN: Final = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
 AT_PATTERN: Final = r"^([01][0-9]|2[0-3]):[0-5][0-9](-(([01][0-9]|2[0-3]):[0-5][0-9]|24:00))?$"
 WINDOW_PATTERN: Final = r"^([01][0-9]|2[0-3]):[0-5][0-9]-(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"
 DATE_PATTERN: Final = r"^([0-9]{4}-[0-9]{2}-[0-9]{2}|[A-Za-z_][A-Za-z0-9_]{0,63}( [+-] [0-9]{1,4} days?)?)$"

@@ -136,9 +136,7 @@ class Scene:
         await asyncio.to_thread(self.process.start)
 
     async def died(self) -> None:
-        async with asyncio.timeout(WAIT_SECONDS):
-            while self.process.alive:  # noqa: ASYNC110 - a killed process gives no signal
-                await asyncio.sleep(0.05)
+        assert await asyncio.to_thread(self.process.wait, WAIT_SECONDS) is not None
 
 
 @pytest.fixture

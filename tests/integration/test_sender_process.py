@@ -105,9 +105,7 @@ class Scene:
         await asyncio.to_thread(self.process.start)
 
     async def died(self) -> None:
-        async with asyncio.timeout(SETTLED_SECONDS):
-            while self.process.alive:  # noqa: ASYNC110 - a killed process gives no signal
-                await asyncio.sleep(0.05)
+        assert await asyncio.to_thread(self.process.wait, SETTLED_SECONDS) is not None
 
     async def settled(self) -> str:
         """Ask again and again, as the scheduler does; the state in which the delivery rests."""

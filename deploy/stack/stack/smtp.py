@@ -8,7 +8,6 @@ import argparse
 import asyncio
 import contextlib
 import hmac
-import logging
 import os
 import signal
 import sys
@@ -28,8 +27,6 @@ from stack.mail_script import Accept, Answer, Cut, Hang, Refuse, Script, ScriptL
 from stack.maildir import Accepted, Maildir, MaildirFull
 from stack.ports import free_port
 from stack.processes import Process, http_ok, tcp
-
-log = logging.getLogger(__name__)
 
 PASSWORD_VARIABLE = "STACK_SMTP_PASSWORD"  # noqa: S105  (the name of a variable; argv would show the value to everybody)
 SIZE_LIMIT = 25 * 1024 * 1024

@@ -28,7 +28,6 @@ STOPS = "stops"
 HOLDS = "holds"
 # Written by the sender.
 DELIVERIES = "deliveries"
-TASKS = "tasks"
 # Written by the reply detector; the api inserts.
 INBOUND = "inbound"
 # Anyone adds, only the api removes.

@@ -9,7 +9,6 @@ prove that it is the same write, or where this module says that a repetition is 
 import asyncio
 import contextlib
 import inspect
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -49,7 +48,6 @@ __all__ = [
     "connect",
 ]
 
-log = logging.getLogger(__name__)
 
 Document = dict[str, Any]
 Filter = Mapping[str, Any]

@@ -60,10 +60,6 @@ class Calendars:
                 return f"{days[day]} ({calendar})"
         return TEAM_HOLIDAY if day in self._team else None
 
-    def is_business_day(self, day: date) -> bool:
-        """Monday to Friday, and no holiday."""
-        return day.weekday() < 5 and self.on(day) is None
-
     def _add(self, code: str | None, whose: str) -> None:
         if not code:
             self.notes[f"{whose} is not known: no public holidays"] = None

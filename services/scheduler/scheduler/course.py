@@ -66,10 +66,7 @@ class Course:
         )
         if isinstance(planned, Refused):
             return planned
-        reasons = tuple(
-            {"rule": r.rule, "from": _text(r.start), "to": _text(r.to), "detail": r.detail}
-            for r in planned.reasons
-        )
+        reasons = tuple(reason.as_data() for reason in planned.reasons)
         return Step(
             stage.id, index, Channel(stage.channel), planned.at, planned.send_before, planned.zone, reasons
         )
@@ -108,10 +105,6 @@ def _days(time_off: Sequence[str]) -> frozenset[date]:
         start, end = date.fromisoformat(first), date.fromisoformat(last or first)
         days.update(start + timedelta(n) for n in range(min((end - start).days + 1, LONGEST_TIME_OFF_DAYS)))
     return frozenset(days)
-
-
-def _text(at: datetime) -> str:
-    return at.isoformat().replace("+00:00", "Z")
 
 
 class Courses:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID, uuid5
 
 from chassis import faults
@@ -16,7 +16,7 @@ from scheduler.course import Course, Courses
 from scheduler.holds import Holds
 from scheduler.model import Change, Document, State, failed, replanned, skipped
 from scheduler.outbox import Outbox, Publishes
-from scheduler.plan import LATE_AFTER, Refused
+from scheduler.plan import LATE_AFTER, Refused, late_policy
 from scheduler.stops import Stops
 from scheduler.store import SchedulerStore, Write
 from segue_contracts.events import StageDue
@@ -27,7 +27,6 @@ log = logging.getLogger(__name__)
 BATCH = 2000
 LATE_REAL_SECONDS = 60.0
 """On a clock that runs fast, a delay of ours is measured in real time too, or everything would be late."""
-RETRY_SECONDS = 1.0
 
 DISPATCHED = counter("segue_scheduler_dispatched", "Stages published as due", ["kind"])
 LATENESS = histogram("segue_scheduler_lateness_seconds", "Business seconds past due at dispatch")
@@ -100,50 +99,48 @@ class DueLoop:
         if held:
             await self._holds.park(held, over)
         free = [e for e in waiting if e["_id"] not in over]
-        courses = await self._courses_where_needed(free)
-        changes = {e["_id"]: self._change(e, courses.get(e["_id"])) for e in free if e["_id"] in courses}
-        writes = [Write(e, change) for e in free if (change := changes.get(e["_id"])) is not None]
+        now = self._clock.now()
+        courses = await self._courses_where_needed(free, now)
+        writes = [
+            Write(e, change)
+            for e in free
+            if e["_id"] in courses and (change := self._change(e, courses[e["_id"]], now)) is not None
+        ]
         await self._outbox.commit(writes)
         moved = {w.enrollment["_id"] for w in writes}
         return [e for e in free if e["_id"] not in moved]
 
-    async def _courses_where_needed(self, free: Sequence[Document]) -> dict[UUID, Course]:
-        needed = [e for e in free if self._is_late(e) or self._is_over(e) or await self._has_condition(e)]
+    async def _courses_where_needed(self, free: Sequence[Document], now: datetime) -> dict[UUID, Course]:
+        """Only what may not simply go needs its stages read."""
+        needed = [
+            e
+            for e in free
+            if self._late_policy(None, e, now) or _is_over(e, now) or await self._has_condition(e)
+        ]
         return await self._courses.load(needed)
 
     async def _has_condition(self, e: Document) -> bool:
         version = await self._courses.version(e["workspace_id"], e["sequence_id"], e["sequence_version"])
         return version is not None and version.document.stages[e["stage_index"]].when is not None
 
-    def _is_late(self, e: Document) -> bool:
-        real = timedelta(seconds=LATE_REAL_SECONDS * self._clock.speed)
-        return bool(self._clock.now() - e["due_at"] > max(LATE_AFTER, real))
+    def _late_policy(self, catch_up: CatchUp | None, e: Document, now: datetime) -> CatchUp | None:
+        tolerated = max(LATE_AFTER, timedelta(seconds=LATE_REAL_SECONDS * self._clock.speed))
+        return late_policy(catch_up, e["due_at"], now, late_after=tolerated)
 
-    def _is_over(self, e: Document) -> bool:
-        return e["send_before"] is not None and self._clock.now() >= e["send_before"]
-
-    def _change(self, e: Document, course: Course | None) -> Change | None:
+    def _change(self, e: Document, course: Course, now: datetime) -> Change | None:
         """What happens instead of a dispatch, None if it goes."""
-        assert course is not None
-        now, index = self._clock.now(), e["stage_index"]
+        index = e["stage_index"]
         if not course.wanted(index):
-            return self._skip(e, course, "when")
-        if not (self._is_late(e) or self._is_over(e)):
+            return _skip(e, course, "when", now)
+        policy = self._late_policy(course.version.document.timing_of(index).catch_up, e, now)
+        if policy is None and not _is_over(e, now):
             return None
-        if self._is_late(e) and course.version.document.timing_of(index).catch_up is CatchUp.SKIP:
-            return self._skip(e, course, "late")
+        if policy is CatchUp.SKIP:
+            return _skip(e, course, "late", now)
         step = course.step(e["_id"], index, e["base"], now)
         if isinstance(step, Refused):
             return failed(e, now, step.code)
-        return replanned(e, step, now, "late" if self._is_late(e) else "window_over")
-
-    def _skip(self, e: Document, course: Course, reason: str) -> Change:
-        now = self._clock.now()
-        index = course.next_index([*e["completed"], e["stage_id"]])
-        if index is None:
-            return skipped(e, now, reason, None)
-        step = course.step(e["_id"], index, now)
-        return failed(e, now, step.code) if isinstance(step, Refused) else skipped(e, now, reason, step)
+        return replanned(e, step, now, "window_over" if policy is None else "late")
 
     async def _dispatch(self, ready: Sequence[Document]) -> None:
         """Write first, then publish for the whole batch, matched or not: the sender reads the truth."""
@@ -191,3 +188,15 @@ class DueLoop:
                 due_at=e["planned_at"],
             )
         )
+
+
+def _is_over(e: Document, now: datetime) -> bool:
+    return e["send_before"] is not None and now >= e["send_before"]
+
+
+def _skip(e: Document, course: Course, reason: str, now: datetime) -> Change:
+    index = course.next_index([*e["completed"], e["stage_id"]])
+    if index is None:
+        return skipped(e, now, reason, None)
+    step = course.step(e["_id"], index, now)
+    return failed(e, now, step.code) if isinstance(step, Refused) else skipped(e, now, reason, step)

@@ -1,6 +1,5 @@
 """Enrolls: many at once, idempotent, refused with reasons; none slips past a stop or a suppression."""
 
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,7 +10,7 @@ from chassis.documents import SequenceView, WorkspaceView
 from chassis.kafka import Record
 from chassis.secrets import Secrets
 from chassis.telemetry import counter
-from chassis.templates import TemplateError, TokenMissing, compile_template
+from chassis.templates import Kind, TemplateError, TokenMissing, compile_template
 from chassis.tokens import token_values
 from scheduler.course import Course, Courses
 from scheduler.model import Document, Step, enrolled
@@ -22,9 +21,8 @@ from scheduler.store import SchedulerStore
 from scheduler.story import person_of, refused_event
 from segue_contracts.commands import Enroll
 from segue_contracts.ids import shard
+from segue_contracts.prospect import Prospect
 from segue_contracts.sequence import AlreadyEnrolled
-
-log = logging.getLogger(__name__)
 
 ENROLLS = counter("segue_scheduler_enrolls", "Enroll commands by what became of them", ["outcome"])
 WORKSPACE_SECONDS = 5.0
@@ -134,13 +132,8 @@ class Enrolling:
         candidate.course = Course(version, mailbox, command.prospect)
 
     async def _check_suppressions(self, candidates: Sequence[Candidate]) -> None:
-        ids = {c.id: self._suppression_ids(c.command) for c in candidates}
-        found = await self._store.suppressed(
-            {c.command.workspace_id for c in candidates}, [i for some in ids.values() for i in some]
-        )
-        for candidate in candidates:
-            if found.intersection(ids[candidate.id]):
-                candidate.refuse("suppressed", "this address or its domain must not be written to")
+        for candidate in await self._suppressed(candidates):
+            candidate.refuse("suppressed", "this address or its domain must not be written to")
 
     async def _check_stops(self, candidates: Sequence[Candidate]) -> None:
         for candidate, stop in await self._stops_over(candidates):
@@ -245,13 +238,9 @@ class Enrolling:
     async def _see_stops(self, enrolled_now: Sequence[Candidate]) -> None:
         """Read stops and suppressions after the insert: whichever came first, one sees the other."""
         causes = {c.id: cause_of(stop) for c, stop in await self._stops_over(enrolled_now)}
-        ids = {c.id: self._suppression_ids(c.command) for c in enrolled_now}
-        workspaces = {c.command.workspace_id for c in enrolled_now}
-        found = await self._store.suppressed(workspaces, [i for some in ids.values() for i in some])
         now = self._clock.now()
-        for c in enrolled_now:
-            if found.intersection(ids[c.id]):
-                causes[c.id] = Cause(c.command.event_id, c.command.workspace_id, "suppressed", "", now)
+        for c in await self._suppressed(enrolled_now):
+            causes[c.id] = Cause(c.command.event_id, c.command.workspace_id, "suppressed", "", now)
         if causes:
             await self._stops.stop_enrollments(causes)
 
@@ -269,6 +258,13 @@ class Enrolling:
                 over.append((c, stop))
         return over
 
+    async def _suppressed(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        ids = {c.id: self._suppression_ids(c.command) for c in candidates}
+        found = await self._store.suppressed(
+            {c.command.workspace_id for c in candidates}, [i for some in ids.values() for i in some]
+        )
+        return [c for c in candidates if found.intersection(ids[c.id])]
+
     def _suppression_ids(self, command: Enroll) -> tuple[str, ...]:
         email, workspace = command.prospect.email, command.workspace_id
         if not email:
@@ -282,17 +278,23 @@ class Enrolling:
 
 def person_document(command: Enroll, company_id: UUID | None) -> Document:
     """The person as an enroll tells of them."""
-    prospect = command.prospect
     return {
         "_id": person_of(command),
         "workspace_id": command.workspace_id,
-        "external_id": prospect.external_id,
+        "external_id": command.prospect.external_id,
+        "company_id": company_id,
+        "company_key": command.prospect.effective_company_key,
+        **person_facts(command.prospect, command.occurred_at),
+    }
+
+
+def person_facts(prospect: Prospect, at: datetime) -> Document:
+    """What is known of a person since `at`, with the addresses that answers are matched by."""
+    return {
         "prospect": prospect.model_dump(mode="json"),
         "addresses": [prospect.email.lower()] if prospect.email else [],
         "phones": [prospect.phone] if prospect.phone else [],
-        "company_id": company_id,
-        "company_key": prospect.effective_company_key,
-        "facts_at": command.occurred_at,
+        "facts_at": at,
     }
 
 
@@ -330,11 +332,12 @@ def _refuses_others(c: Candidate) -> bool:
 def _template_problems(
     subject: str | None, text: str | None, values: Mapping[str, str]
 ) -> Iterable[tuple[str, str]]:
-    for source, kind in ((subject, "header"), (text, "text")):
+    kinds: tuple[tuple[str | None, Kind], ...] = ((subject, "header"), (text, "text"))
+    for source, kind in kinds:
         if source is None:
             continue
         try:
-            compile_template(source, kind="header" if kind == "header" else "text").render(values)
+            compile_template(source, kind=kind).render(values)
         except TokenMissing as error:
             for name in error.names:
                 yield "token_missing", f"{{{{{name}}}}} has no value and no fallback"

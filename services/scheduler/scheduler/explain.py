@@ -9,6 +9,7 @@ from io import TextIOWrapper
 from typing import Any, Final, TextIO, TypeVar
 
 from scheduler.plan import Person, Planned, Refused, Sender, parse_day, plan
+from scheduler.trail import utc_text
 from segue_contracts.problems import did_you_mean
 from segue_contracts.sequence import SequenceError, Stage, StageTiming, Timing, parse_part
 from segue_contracts.timing import TimeRange, Windows
@@ -84,20 +85,12 @@ def _plan_of(case: dict[str, Any]) -> Planned | Refused:
 def _answer(result: Planned | Refused) -> dict[str, Any]:
     if isinstance(result, Refused):
         return {"refused": {"code": result.code, "detail": result.detail}}
-    reasons = [
-        {"rule": reason.rule, "from": _z(reason.start), "to": _z(reason.to), "detail": reason.detail}
-        for reason in result.reasons
-    ]
     return {
-        "at": _z(result.at),
-        "send_before": _z(result.send_before),
+        "at": utc_text(result.at),
+        "send_before": utc_text(result.send_before),
         "zone": result.zone,
-        "reasons": reasons,
+        "reasons": [reason.as_data() for reason in result.reasons],
     }
-
-
-def _z(at: datetime) -> str:
-    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _stage(data: Mapping[str, Any]) -> StageTiming:

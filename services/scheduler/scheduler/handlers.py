@@ -1,6 +1,5 @@
 """What the scheduler consumes: commands, outcomes and stops; decoded here, inside the guarded step."""
 
-import logging
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Protocol, TypeVar, cast
@@ -33,8 +32,6 @@ from segue_contracts.commands import (
 )
 from segue_contracts.events import EnrollmentStop, StageOutcome, StopReason
 from segue_contracts.message import Scope
-
-log = logging.getLogger(__name__)
 
 DEFAULT_OUT_OF_OFFICE = timedelta(days=3)
 COMMANDS = counter("segue_scheduler_commands", "Commands by what became of them", ["command", "status"])

@@ -1,6 +1,5 @@
 """Holds: documents that pause everything under them; what they parked comes back when they end."""
 
-import logging
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
@@ -12,8 +11,6 @@ from scheduler.outbox import Outbox
 from scheduler.plan import Refused
 from scheduler.store import SchedulerStore, Write
 from segue_contracts.commands import Hold, Lift
-
-log = logging.getLogger(__name__)
 
 CACHE_SECONDS = 1.0
 BATCH = 500

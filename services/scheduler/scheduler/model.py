@@ -327,7 +327,7 @@ def migrated(change: Change, to_version: int, at: datetime) -> Change:
     )
 
 
-def still_parked(e: Document, change: Change) -> Change:
+def still_parked(change: Change) -> Change:
     """`change` of a parked enrollment: it keeps waiting for its hold to end."""
     kept = {name: value for name, value in change.set.items() if name != "due_at"}
     unset = tuple(name for name in change.unset if name != "parked_by")

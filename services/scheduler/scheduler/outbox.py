@@ -1,6 +1,5 @@
 """Writes changes and tells the world: the write keeps the events, the broker's word clears them."""
 
-import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from typing import Protocol, TypeVar
@@ -13,8 +12,6 @@ from chassis.telemetry import counter
 from scheduler.model import Document
 from scheduler.store import SchedulerStore, Write
 from scheduler.story import event_of, number
-
-log = logging.getLogger(__name__)
 
 GUARD_TRIES = 8
 UNTOLD_SECONDS = 10.0

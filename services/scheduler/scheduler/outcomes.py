@@ -1,6 +1,5 @@
 """Outcomes: what the sender says became of a dispatch moves its enrollment on, once."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID, uuid5
@@ -16,8 +15,6 @@ from scheduler.stops import Cause, Stops
 from scheduler.store import SchedulerStore, Write
 from segue_contracts.events import Outcome, StageOutcome
 from segue_contracts.message import Scope
-
-log = logging.getLogger(__name__)
 
 OUTCOMES = counter("segue_scheduler_outcomes", "Outcomes by what they meant", ["outcome", "verdict"])
 STOPPING = {

@@ -140,12 +140,14 @@ def plan(
         return refusal.refused
 
 
-def late_policy(catch_up: CatchUp | None, due: datetime, now: datetime) -> CatchUp | None:
+def late_policy(
+    catch_up: CatchUp | None, due: datetime, now: datetime, *, late_after: timedelta = LATE_AFTER
+) -> CatchUp | None:
     """What to do at `now` with an unsent stage that was due at `due`; None while it counts as on time.
 
     `shift`: `plan(now=now)`. `spread`: that, one after another under the caps. `skip`: complete it unsent.
     """
-    return (catch_up or CatchUp.SHIFT) if now - due > LATE_AFTER else None
+    return (catch_up or CatchUp.SHIFT) if now - due > late_after else None
 
 
 def _check_years(*instants: datetime | None) -> None:

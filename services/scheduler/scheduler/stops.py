@@ -1,6 +1,5 @@
 """Stops: at once from any live state, by document first where they reach further than one enrollment."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,8 +13,6 @@ from scheduler.outbox import Outbox, Publishes, persist
 from scheduler.store import SchedulerStore, Write
 from segue_contracts.commands import Recall
 from segue_contracts.message import Scope
-
-log = logging.getLogger(__name__)
 
 BATCH = 500
 STOPS = counter("segue_scheduler_stops", "Stops by what became of them", ["outcome"])
@@ -51,15 +48,16 @@ class Stops:
 
     async def stop_enrollments(self, causes: Mapping[UUID, Cause]) -> None:
         """Stop each enrollment for its cause; one that does not exist yet becomes a stopped tombstone."""
+        workspaces = {cause.workspace_id for cause in causes.values()}
         stopping: dict[UUID, Document] = {}
 
         async def decide(found: Mapping[UUID, Document]) -> Sequence[Write]:
+            beaten = await self._bury({i: c for i, c in causes.items() if i not in found})
+            found = {**found, **(await self._store.enrollments(workspaces, beaten) if beaten else {})}
             live = {i: e for i, e in found.items() if State(e["state"]) in LIVE}
             stopping.update(live)
             return [self.write(e, causes[i]) for i, e in live.items()]
 
-        await self._bury(causes)
-        workspaces = {cause.workspace_id for cause in causes.values()}
         await persist(self._store, self._outbox, workspaces, causes, decide)
         STOPS.labels("stopped").inc(len(stopping))
         await self.recall(list(stopping.values()))
@@ -120,16 +118,17 @@ class Stops:
             )
         )
 
-    async def _bury(self, causes: Mapping[UUID, Cause]) -> None:
+    async def _bury(self, unknown: Mapping[UUID, Cause]) -> set[UUID]:
+        """Leave tombstones for enrollments that were not found; the ids that an enroll made meanwhile."""
         recorded_at = self._clock.real_now()
-        known = await self._store.enrollments({c.workspace_id for c in causes.values()}, causes)
-        graves = [
-            tombstone(i, c.workspace_id, c.at, c.reason, c.reason_code, c.id, recorded_at)
-            for i, c in causes.items()
-            if i not in known
-        ]
-        buried = await self._store.insert(graves)
+        buried = await self._store.insert(
+            [
+                tombstone(i, c.workspace_id, c.at, c.reason, c.reason_code, c.id, recorded_at)
+                for i, c in unknown.items()
+            ]
+        )
         STOPS.labels("tombstone").inc(len(buried))
+        return set(unknown) - buried
 
 
 def cause_of(stop: Document) -> Cause:

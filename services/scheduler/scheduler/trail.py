@@ -18,6 +18,20 @@ class Reason:
     to: datetime
     detail: str
 
+    def as_data(self) -> dict[str, str]:
+        """As documents and `explain` show it."""
+        return {
+            "rule": self.rule,
+            "from": utc_text(self.start),
+            "to": utc_text(self.to),
+            "detail": self.detail,
+        }
+
+
+def utc_text(at: datetime) -> str:
+    """RFC 3339 with `Z`, whole seconds, of an instant in UTC."""
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+
 
 class Closed(NamedTuple):
     """Why a day, or what is left of it, can't be used."""

@@ -3,15 +3,14 @@
 What is in flight is not touched: the wish becomes `pending` and the outcome applies it.
 """
 
-import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from uuid import UUID
 
 from chassis.clock import Clock
 from chassis.templates import TemplateError, compile_template
 from scheduler import model
 from scheduler.course import Course, Courses
+from scheduler.enroll import person_facts
 from scheduler.model import IN_FLIGHT, LIVE, Change, Document, State
 from scheduler.outbox import Outbox, persist
 from scheduler.outcomes import scoped
@@ -22,17 +21,8 @@ from segue_contracts.commands import Edit, MarkReplied, Migrate, Reschedule, Upd
 from segue_contracts.ids import person_id
 from segue_contracts.message import Scope
 
-log = logging.getLogger(__name__)
-
 Wish = Reschedule | Edit | Migrate
 Reasons = list[Document]
-
-
-@dataclass(slots=True)
-class Answer:
-    """What became of a command: done, or the reasons against it."""
-
-    reasons: Reasons = field(default_factory=list)
 
 
 class Wishes:
@@ -49,66 +39,58 @@ class Wishes:
 
     async def apply(self, wish: Wish) -> Reasons:
         """Apply or refuse; the reasons against it are empty when it is done."""
-        answer = Answer()
+        refused: Reasons = []
 
         async def decide(found: Mapping[UUID, Document]) -> Sequence[Write]:
-            answer.reasons = []
             e = found.get(wish.enrollment_id)
-            if e is None:
-                answer.reasons = [_reason("unknown_enrollment", "there is no such enrollment")]
-                return []
-            if State(e["state"]) not in LIVE:
-                answer.reasons = [_reason("ended", f"the enrollment is {e['state']}")]
-                return []
-            change = await self._decide(e, wish, answer)
-            return [] if change is None else [Write(e, change)]
+            decision = await self._decide(e, wish)
+            refused[:] = [] if isinstance(decision, Change) else decision
+            return [Write(e, decision)] if e is not None and isinstance(decision, Change) else []
 
         await persist(self._store, self._outbox, [wish.workspace_id], [wish.enrollment_id], decide)
-        return answer.reasons
+        return refused
 
-    async def _decide(self, e: Document, wish: Wish, answer: Answer) -> Change | None:
+    async def _decide(self, e: Document | None, wish: Wish) -> Change | Reasons:
+        if e is None:
+            return [_reason("unknown_enrollment", "there is no such enrollment")]
+        if State(e["state"]) not in LIVE:
+            return [_reason("ended", f"the enrollment is {e['state']}")]
         target = wish.to_version if isinstance(wish, Migrate) else e["sequence_version"]
         course = (await self._courses.load([e], {e["_id"]: target})).get(e["_id"])
         if course is None:
-            answer.reasons = [_reason("unknown_version", f"the sequence has no readable version {target}")]
-            return None
-        if isinstance(wish, Edit):
-            answer.reasons = _edit_problems(wish, course)
-            if answer.reasons:
-                return None
+            return [_reason("unknown_version", f"the sequence has no readable version {target}")]
+        if isinstance(wish, Edit) and (problems := _edit_problems(wish, course)):
+            return problems
         if State(e["state"]) in IN_FLIGHT:
             return model.pending(e, _as_pending(wish))
         match wish:
             case Edit():
                 return model.edited(e, Change(State(e["state"])), wish.stages)
             case Reschedule():
-                return self._reschedule(e, wish, course, answer)
+                return self._reschedule(e, wish, course)
             case Migrate():
-                return self._migrate(e, wish, course, answer)
+                return self._migrate(e, wish, course)
 
-    def _reschedule(self, e: Document, wish: Reschedule, course: Course, answer: Answer) -> Change | None:
+    def _reschedule(self, e: Document, wish: Reschedule, course: Course) -> Change | Reasons:
         """At the instant asked for, or the first allowed one after it."""
         if e.get("parked_by"):
-            answer.reasons = [_reason("held", "it is paused; resume it first")]
-            return None
+            return [_reason("held", "it is paused; resume it first")]
         at = max(wish.at, self._clock.now())
         step = course.step(e["_id"], e["stage_index"], e["base"], at)
         if isinstance(step, Refused):
-            answer.reasons = [_reason(step.code, step.detail)]
-            return None
+            return [_reason(step.code, step.detail)]
         return model.replanned(e, step, self._clock.now(), "rescheduled")
 
-    def _migrate(self, e: Document, wish: Migrate, course: Course, answer: Answer) -> Change | None:
+    def _migrate(self, e: Document, wish: Migrate, course: Course) -> Change | Reasons:
         now = self._clock.now()
         index = course.next_index(e["completed"])
         if index is None:
             return model.migrated(model.skipped(e, now, "migrated", None), wish.to_version, now)
         step = course.step(e["_id"], index, e["base"], now if now > e["planned_at"] else None)
         if isinstance(step, Refused):
-            answer.reasons = [_reason(step.code, step.detail)]
-            return None
+            return [_reason(step.code, step.detail)]
         change = model.migrated(model.replanned(e, step, now, "migrated"), wish.to_version, now)
-        return model.still_parked(e, change) if e.get("parked_by") else change
+        return model.still_parked(change) if e.get("parked_by") else change
 
     async def mark_replied(self, command: MarkReplied) -> Reasons:
         """The person answered elsewhere: stop as far as the sequence says."""
@@ -132,18 +114,8 @@ class Wishes:
         stored = (await self._store.people([command.workspace_id], [person])).get(person)
         if stored is None:
             return [_reason("unknown_person", "nobody with this external_id was ever enrolled")]
-        prospect = command.prospect
-        await self._store.save_people(
-            [
-                {
-                    **stored,
-                    "prospect": prospect.model_dump(mode="json"),
-                    "addresses": [prospect.email.lower()] if prospect.email else [],
-                    "phones": [prospect.phone] if prospect.phone else [],
-                    "facts_at": command.occurred_at,
-                }
-            ]
-        )
+        facts = person_facts(command.prospect, command.occurred_at)
+        await self._store.save_people([{**stored, **facts}])
         live = await self._store.live_of_people([command.workspace_id], [person])
         await self._plan_again(command.workspace_id, [e["_id"] for e in live])
         return []
