@@ -8,7 +8,7 @@ MEMBERS := contracts services/chassis services/scheduler services/sender service
 # uv from PATH, or one of our own from PyPI.
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 
-.PHONY: help up test check fmt lock schemas
+.PHONY: help demo up down test check bench chaos model fmt lock schemas
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*?## ' $(MAKEFILE_LIST) | awk -F':.*?## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -35,12 +35,18 @@ fmt: $(VENV)/.ready  ## format and mend what can be mended
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/ruff check --fix .
 
+demo: $(VENV)/.ready  ## two weeks of a sequence in about a minute, judged at the end; KEEP=1 keeps it running
+	@$(PY) -m stack demo --check tests/chaos/invariants.py $(if $(KEEP),--keep)
+
 test: $(VENV)/.ready  ## all fast tests, on a real Kafka and a real MongoDB
 	@$(PY) -m stack prepare
 	$(PY) -m pytest $(ARGS)
 
 up: $(VENV)/.ready  ## run everything on this machine with a mail server, until Ctrl-C
 	$(PY) -m stack up
+
+down: $(VENV)/.ready  ## stop what runs in another terminal
+	@$(PY) -m stack down
 
 lock: $(filter .uv/bin/uv,$(UV))  ## pin every dependency anew (versions and hashes, no addresses)
 	$(UV) lock --upgrade

@@ -19,8 +19,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from chassis.zones import ZONE_NAMES, find_zone
 from scheduler.explain import explain_line, explain_lines
-from scheduler.local_time import ZONE_NAMES, day_of, find_zone, moment
+from scheduler.local_time import day_of, moment
 from scheduler.open_time import Span
 from scheduler.plan import Person, Planned, Refused, Sender, late_policy, plan
 from scheduler.search import share

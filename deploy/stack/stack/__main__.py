@@ -1,23 +1,34 @@
 """The front door of the stack: `python -m stack brokers` and its sister commands."""
 
 import argparse
+import asyncio
 import signal
+import subprocess
 import sys
-import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
 
-from stack import jars
+from chassis.clock import Clock
+from stack import jars, launched
 from stack.brokers import Brokers, brokers
+from stack.demo.cast import RECRUITER
+from stack.demo.play import SETTINGS as DEMO_SETTINGS
+from stack.demo.play import SPEED, DemoFailed, monday_morning, play, show_summary
 from stack.jars import JarsUnavailable, Progress
+from stack.launched import FolderInUse, run_folder
 from stack.processes import ProcessFailed
 from stack.smtp import SmtpServer
-from stack.system import system
+from stack.system import Access, System, system
 from stack.training import train
+
+DOWN_SECONDS = 150.0
+"""The services end within 100 s, the brokers after them."""
 
 console = Console(stderr=True, highlight=False)
 
@@ -29,45 +40,75 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _command(commands, "brokers", run_brokers, "Kafka and MongoDB in the foreground, until Ctrl-C")
     _command(commands, "up", run_everything, "all of Segue with a mail server, until Ctrl-C")
+    _command(commands, "down", stop_everything, "stop what runs in another terminal")
+    demo = _command(
+        commands, "demo", run_demo, "two weeks of a sequence in about a minute, judged at the end"
+    )
+    demo.add_argument("--keep", action="store_true", help="keep everything running afterwards, until Ctrl-C")
+    demo.add_argument("--check", type=Path, help="a program that judges the run, too: CHECK --maildir FOLDER")
     _command(commands, "prepare", prepare, "fetch Kafka and make its later starts fast, once per user")
     given = parser.parse_args(arguments)
     command: Command = given.command
     try:
         return command(given)
-    except (ProcessFailed, JarsUnavailable) as error:
+    except (ProcessFailed, JarsUnavailable, DemoFailed, FolderInUse) as error:
         console.print(str(error), style="red", markup=False)
         return 1
 
 
 def run_brokers(given: argparse.Namespace) -> int:
     """Both brokers until SIGINT or SIGTERM; their data and logs are in a folder that is printed."""
-    folder = run_folder(given.folder)
-    with interruptible(), progress_shown() as progress, brokers(folder, progress) as running:
+    with (
+        run_folder(given.folder) as folder,
+        interruptible(),
+        progress_shown() as progress,
+        brokers(folder, progress) as running,
+    ):
         _print_addresses(running, folder)
-        progress("running, Ctrl-C stops")
-        threading.Event().wait()
+        _wait_for_ctrl_c()
     return 0
 
 
 def run_everything(given: argparse.Namespace) -> int:
     """Brokers, mail server and services until SIGINT or SIGTERM, with a workspace to try things in."""
-    folder = run_folder(given.folder)
-    with (
-        interruptible(),
-        progress_shown() as progress,
-        brokers(folder, progress) as running,
-        SmtpServer(folder / "mail") as mail,
-    ):
-        progress("starting the services")
-        with system(folder, running) as segue:
-            access = segue.bootstrap("Our Co", "ana@ourco.example")
-            _print_addresses(running, folder)
-            console.print(f"API      {segue.url}", markup=False)
-            console.print(f"key      {access.api_key}", markup=False, soft_wrap=True)
-            console.print(f"mail     {mail.host}:{mail.port}   kept in {folder / 'mail'}", markup=False)
-            progress("running, Ctrl-C stops")
-            threading.Event().wait()
+    with run_folder(given.folder) as folder, interruptible(), ExitStack() as running:
+        with progress_shown() as progress:
+            mail, segue = _start(running, folder, progress)
+        access = segue.bootstrap("Our Co", RECRUITER)
+        _print_access(segue, access, mail)
+        _wait_for_ctrl_c()
     return 0
+
+
+def run_demo(given: argparse.Namespace) -> int:
+    """Play the demo; 0 if every promise was kept, 1 if not."""
+    began, exit_code = time.monotonic(), 1
+    with run_folder(given.folder) as folder, interruptible(), ExitStack() as running:
+        clock = Clock(SPEED, monday_morning(datetime.now(UTC)))
+        settings = {**DEMO_SETTINGS, "SEGUE_CLOCK_ORIGIN": clock.origin.isoformat()}
+        with progress_shown() as progress:
+            mail, segue = _start(running, folder, progress, SPEED, settings)
+        access = segue.bootstrap("Our Co", RECRUITER)
+        summary = asyncio.run(play(console, segue.url, access, mail, clock))
+        show_summary(console, summary, time.monotonic() - began)
+        kept = not summary.broken
+        if given.check is not None:
+            kept &= _passes(given.check, segue.environment, mail.maildir.folder)
+        exit_code = 0 if kept else 1
+        if given.keep:
+            _print_access(segue, access, mail)
+            _wait_for_ctrl_c()
+    return exit_code
+
+
+def stop_everything(given: argparse.Namespace) -> int:
+    """Stop what other terminals left running; 1 if something would not stop."""
+    exit_code = 0
+    for folder, pid in launched.running(given.folder).items():
+        ended = launched.end(folder, pid, DOWN_SECONDS)
+        console.print(f"{folder}: {'stopped' if ended else f'process {pid} does not stop'}", markup=False)
+        exit_code |= not ended
+    return exit_code
 
 
 def prepare(_: argparse.Namespace) -> int:
@@ -77,14 +118,6 @@ def prepare(_: argparse.Namespace) -> int:
         train(progress)
     console.print(f"Kafka {jars.VERSION} is in {jars.cache_folder()}")
     return 0
-
-
-def run_folder(chosen: Path | None) -> Path:
-    """Where one run keeps data and logs: the chosen folder, or a new one among the temporary files."""
-    if chosen is None:
-        return Path(tempfile.mkdtemp(prefix="segue-"))
-    chosen.mkdir(parents=True, exist_ok=True)
-    return chosen.resolve()
 
 
 @contextmanager
@@ -124,17 +157,50 @@ def progress_shown() -> Iterator[Progress]:
         yield show
 
 
+def _start(
+    running: ExitStack,
+    folder: Path,
+    progress: Progress,
+    clock_speed: float = 1.0,
+    settings: Mapping[str, str] | None = None,
+) -> tuple[SmtpServer, System]:
+    """The brokers, a mail server and the services; `running` stops them."""
+    found = running.enter_context(brokers(folder, progress))
+    mail = running.enter_context(SmtpServer(folder / "mail"))
+    progress("starting the services")
+    segue = running.enter_context(system(folder, found, clock_speed=clock_speed, settings=settings))
+    _print_addresses(found, folder)
+    return mail, segue
+
+
 def _print_addresses(running: Brokers, folder: Path) -> None:
     for name, value in running.environment.items():
         print(f"{name}={value}", flush=True)
-    console.print(f"data and logs: {folder}")
+    console.print(f"data and logs: {folder}", markup=False, soft_wrap=True)
+
+
+def _print_access(segue: System, access: Access, mail: SmtpServer) -> None:
+    console.print(f"API      {segue.url}", markup=False, soft_wrap=True)
+    console.print(f"key      {access.api_key}", markup=False, soft_wrap=True)
+    console.print(f"mail     {mail.host}:{mail.port}   kept in {mail.maildir.folder}", soft_wrap=True)
+
+
+def _wait_for_ctrl_c() -> None:
+    console.print("running, Ctrl-C stops")
+    threading.Event().wait()
+
+
+def _passes(check: Path, environment: Mapping[str, str], maildir: Path) -> bool:
+    """Whether an independent checker finds nothing wrong; it prints what it finds."""
+    command: list[str | Path] = [sys.executable, check, "--maildir", maildir]
+    return subprocess.run(command, env=dict(environment), check=False).returncode == 0
 
 
 def _command(
     commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, command: Command, text: str
 ) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=text, description=text)
-    parser.add_argument("--folder", type=Path, help="where data and logs go (default: a new one in /tmp)")
+    parser.add_argument("--folder", type=Path, help="where data and logs go (default: a new temporary one)")
     parser.set_defaults(command=command)
     return parser
 

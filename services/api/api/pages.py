@@ -10,7 +10,6 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from aiohttp import web
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
@@ -26,6 +25,7 @@ from chassis.documents import EnrollmentStory, PersonView
 from chassis.errors import Retry
 from chassis.store import Document
 from chassis.telemetry import fields
+from chassis.zones import find_zone
 
 log = logging.getLogger(__name__)
 
@@ -350,12 +350,8 @@ def moment(at: datetime | None, zone: str | None) -> Moment | None:
 
 
 def _local(at: datetime, zone: str | None) -> datetime | None:
-    if not zone:
-        return None
-    try:
-        return at.astimezone(ZoneInfo(zone))
-    except (KeyError, ValueError, OSError):
-        return None
+    found = find_zone(zone)
+    return at.astimezone(found) if found else None
 
 
 def problem_page(problem: Problem) -> web.Response:

@@ -1,12 +1,11 @@
 """Instants and time zones as clients may give them."""
 
 from datetime import UTC, datetime
-from functools import lru_cache
-from importlib.resources import files
 from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime
 
+from chassis.zones import ZONE_NAMES
 from segue_contracts.message import to_utc_milliseconds
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
@@ -24,14 +23,8 @@ def check_instant(value: datetime) -> datetime:
 Instant = Annotated[AwareDatetime, AfterValidator(check_instant)]
 
 
-@lru_cache(maxsize=1)
-def zone_names() -> frozenset[str]:
-    """The names that planning knows: those of the pinned `tzdata`, exactly as written."""
-    return frozenset(files("tzdata").joinpath("zones").read_text().split())
-
-
 def check_zone_name(value: str) -> str:
     """A zone that planning knows, else `ValueError`."""
-    if value not in zone_names():
+    if value not in ZONE_NAMES:
         raise ValueError("is no time zone that is known: write one such as Europe/Berlin")
     return value

@@ -1,13 +1,8 @@
-"""Turns local times into instants by the rules of the pinned `tzdata` package, whatever the machine knows."""
+"""Turns local times into instants, through gaps and hours that come twice."""
 
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
-from functools import lru_cache
-from importlib.resources import files
 from typing import Final, Literal, NamedTuple
 from zoneinfo import ZoneInfo
-
-_DATA = files("tzdata")
-ZONE_NAMES: Final = frozenset(_DATA.joinpath("zones").read_text(encoding="ascii").split())
 
 ONE_SECOND: Final = timedelta(seconds=1)
 ONE_DAY: Final = timedelta(days=1)
@@ -23,11 +18,6 @@ class Moment(NamedTuple):
 
     at: datetime
     change: Literal["gap", "twice"] | None
-
-
-def find_zone(name: str | None) -> ZoneInfo | None:
-    """The zone of that exact name in `tzdata`, or None. Reads a packaged file once per zone."""
-    return _load(name) if name in ZONE_NAMES else None
 
 
 def moment(zone: ZoneInfo, local: datetime) -> Moment:
@@ -89,12 +79,6 @@ def say_time(at: datetime, zone: tzinfo) -> str:
     """`Thu 24 Dec 2026 09:00`, with seconds only where there are some."""
     local = at.astimezone(zone)
     return f"{say_day(local.date())} {local.strftime('%H:%M:%S' if local.second else '%H:%M')}"
-
-
-@lru_cache(maxsize=1024)
-def _load(name: str) -> ZoneInfo:
-    with _DATA.joinpath("zoneinfo", *name.split("/")).open("rb") as file:
-        return ZoneInfo.from_file(file, key=name)
 
 
 def _offset(local: datetime) -> timedelta:

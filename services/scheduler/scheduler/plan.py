@@ -10,11 +10,11 @@ from datetime import date, datetime, timedelta
 from typing import Final, Protocol
 from zoneinfo import ZoneInfo
 
+from chassis.zones import find_zone
 from scheduler.calendars import Calendars
 from scheduler.local_time import (
     ONE_DAY,
     day_of,
-    find_zone,
     local_time,
     moment,
     say_day,

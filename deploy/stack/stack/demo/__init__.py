@@ -1,0 +1,1 @@
+"""The demo: two weeks of one sequence in about a minute, with people who answer."""
