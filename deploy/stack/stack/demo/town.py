@@ -24,7 +24,7 @@ THINKING_SECONDS = 0.8
 CALL_SECONDS = 1.2
 TOO_LATE_SECONDS = 0.2
 """So long before the next message is due does the worst moment's answer set out."""
-DAYS_AWAY = 9
+DAYS_AWAY = 7
 
 
 class Town:
