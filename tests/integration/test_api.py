@@ -451,6 +451,29 @@ async def test_what_is_not_set_up_is_refused(world: World) -> None:
     assert pointers(problem) == ["/stages/0/channel", "/on_behalf_of"]
 
 
+async def test_what_would_not_be_done_is_refused_and_not_ignored(world: World) -> None:
+    await world.mailbox()
+    opened = {**SEQUENCE["stages"][1], "when": {"any": [{"has": "phone"}, {"not": {"clicked": "hello"}}]}}
+    ring = {"id": "ring", "channel": "call", "overdue": {"after": "1 day", "do": "notify"}}
+    body = {
+        **SEQUENCE,
+        "access": "confidential",
+        "stages": [SEQUENCE["stages"][0], opened, ring],
+        "timing": {"catch_up": "spread", "holidays": {"of": ["DE", "team"]}},
+        "limits": {"new_people_per_day": 50, "already_in_a_sequence": "refuse"},
+    }
+    problem = await world.json("POST", "/v1/sequences", body, status=422)
+    assert pointers(problem) == [
+        "/stages/1/when",
+        "/stages/2/overdue/do",
+        "/timing/catch_up",
+        "/timing/holidays/of",
+        "/limits/new_people_per_day",
+        "/access",
+    ]
+    assert "not tracked yet" in problem["errors"][0]["detail"]
+
+
 async def test_a_put_makes_the_next_version_and_the_old_one_stays(world: World) -> None:
     sequence = await world.sequence()
     path = f"/v1/sequences/{sequence['id']}"

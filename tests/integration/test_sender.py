@@ -264,6 +264,11 @@ class Sender:
         await self.take(enrollment, stage, attempt)
         await self.work.quiet()
 
+    async def drain(self, seconds: float) -> None:
+        """Stop, as nothing more comes from Kafka."""
+        await self.work.stop()
+        await self.work.drain(seconds)
+
     def on_hosts(self) -> int:
         """How many deliveries are with the mail servers, or wait for them."""
         return sum(self.email._on_host.values())
@@ -983,7 +988,7 @@ async def test_stopping_gives_back_what_has_not_begun_and_lets_data_end(
         await until(lambda: sum(c.data_began for c in sender.work._running) == 2)
         waiting = await world.dispatch()
         await sender.take(waiting)
-        await sender.work.drain(10)
+        await sender.drain(10)
         assert sender.work.in_flight == 0
     told = {o.enrollment_id: (o.event_type, o.reason) for o in sender.published.outcomes()}
     assert told[waiting] == (Outcome.DEFERRED, "shutdown")
@@ -998,9 +1003,44 @@ async def test_what_is_still_in_data_at_the_end_is_marked_in_doubt(
     async with a_sender(world, settings) as sender:
         await sender.take(enrollment := await world.dispatch())
         await until(lambda: any(c.data_began for c in sender.work._running))
-        await sender.work.drain(0)
+        await sender.drain(0)
     assert sender.published.kinds() == ["in_doubt"]
     assert (await world.delivery(enrollment))["state"] == "in_doubt"
+
+
+async def test_an_answer_that_is_being_recorded_when_the_time_is_over_is_recorded(
+    world: World, sender: Sender, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    answered, recorded = asyncio.Event(), asyncio.Event()
+
+    async def slowly() -> None:
+        answered.set()
+        await recorded.wait()
+
+    AtPoint(monkeypatch, "sender.after_250", slowly)
+    await sender.take(enrollment := await world.dispatch())
+    await answered.wait()
+    draining = asyncio.create_task(sender.drain(0))
+    await until(lambda: "deliveries cut off" in caplog.messages)
+    recorded.set()
+    await draining
+    assert sender.published.kinds() == ["sent"]
+    assert (await world.delivery(enrollment))["state"] == "sent"
+
+
+async def test_what_is_claimed_while_the_sender_stops_is_given_back_unsent(
+    world: World, sender: Sender
+) -> None:
+    stopping = asyncio.Event()
+    running = asyncio.create_task(sender.work.run(stopping, lambda: 10.0))
+    stopping.set()
+    await sender.take(enrollment := await world.dispatch())
+    await sender.work.quiet()
+    assert not running.done()
+    await sender.work.stop()
+    await running
+    assert [(o.enrollment_id, o.reason) for o in sender.published.outcomes()] == [(enrollment, "shutdown")]
+    assert world.mails() == []
 
 
 # ---- tasks ----

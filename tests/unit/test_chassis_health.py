@@ -14,6 +14,8 @@ from chassis.health import Check, Health, clock_check, listening
 from chassis.settings import HttpSettings
 from chassis.testing import NOON, FrozenClock
 
+FINE = {"ok": True, "reasons": {}, "notes": {}}
+
 
 class Server:
     """A process's health pages."""
@@ -40,8 +42,8 @@ async def test_a_process_lives_while_it_starts_and_is_ready_afterwards(server: S
     assert (await server.get("/health/ready"))[0] == 503
     assert (await server.get("/health/live"))[0] == 200
     server.health.started()
-    assert await server.get("/health/startup") == (200, {"ok": True, "reasons": {}})
-    assert await server.get("/health/ready") == (200, {"ok": True, "reasons": {}})
+    assert await server.get("/health/startup") == (200, FINE)
+    assert await server.get("/health/ready") == (200, FINE)
 
 
 async def test_reasons_are_told_by_check(server: Server) -> None:
@@ -71,7 +73,22 @@ async def test_reasons_are_told_by_check(server: Server) -> None:
 
 async def test_only_liveness_checks_ask_for_a_restart(server: Server) -> None:
     server.health.liveness("threads", lambda: "stuck")
-    assert await server.get("/health/live") == (503, {"ok": False, "reasons": {"threads": "stuck"}})
+    stuck = {"ok": False, "reasons": {"threads": "stuck"}, "notes": {}}
+    assert await server.get("/health/live") == (503, stuck)
+
+
+async def test_a_note_is_told_and_leaves_the_process_ready(server: Server) -> None:
+    server.health.note("kafka", lambda: "can't be reached")
+    server.health.note("fine", lambda: None)
+    server.health.started()
+    noted = {"ok": True, "reasons": {}, "notes": {"kafka": "can't be reached"}}
+    assert await server.get("/health/ready") == (200, noted)
+    server.health.check("lag", lambda: "far behind")
+    assert await server.get("/health/ready") == (
+        503,
+        {**noted, "ok": False, "reasons": {"lag": "far behind"}},
+    )
+    assert await server.get("/health/live") == (200, FINE)
 
 
 async def test_metrics_are_served(server: Server) -> None:

@@ -7,10 +7,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+from aiohttp import ClientConnectionError, ClientSession, web
 
 from chassis.errors import Fatal, Retry
 from chassis.service import Service, periodic, run_service
-from chassis.settings import ServiceSettings
+from chassis.settings import HttpSettings, ServiceSettings
+from stack.client import eventually
+from stack.ports import free_port
 
 
 def settings(**more: object) -> ServiceSettings:
@@ -39,7 +42,7 @@ class Part:
 
 async def test_a_stop_ends_the_parts_one_after_the_other_the_last_one_first() -> None:
     diary: list[str] = []
-    service, stop = Service("s", shutdown_seconds=5), asyncio.Event()
+    service, stop = Service("s", draining_seconds=5), asyncio.Event()
     parts = [Part(name, diary) for name in ("first", "second", "third")]
     for part in parts:
         service.spawn(part.name, part.run, stop=part.stop)
@@ -53,7 +56,7 @@ async def test_a_stop_ends_the_parts_one_after_the_other_the_last_one_first() ->
 
 async def test_one_part_that_dies_stops_the_others_and_its_error_comes_out() -> None:
     diary: list[str] = []
-    service, other = Service("s", shutdown_seconds=5), Part("other", diary)
+    service, other = Service("s", draining_seconds=5), Part("other", diary)
 
     async def die() -> None:
         await other.running.wait()
@@ -71,20 +74,102 @@ async def test_a_part_that_just_ends_is_fatal() -> None:
     async def nothing() -> None:
         return
 
-    service = Service("s", shutdown_seconds=5)
+    service = Service("s", draining_seconds=5)
     service.spawn("brief", nothing)
     with pytest.raises(Fatal, match="s: brief ended although nobody stopped it"):
         await service.run(asyncio.Event())
 
 
+async def test_a_part_can_ask_how_much_of_the_one_deadline_is_left() -> None:
+    service, stop, left = Service("s", draining_seconds=5), asyncio.Event(), list[float]()
+
+    async def drain() -> None:
+        await service.stopping.wait()
+        left.append(service.seconds_left())
+
+    service.spawn("drains", drain, stop=Part("unused", []).stop)
+    assert service.seconds_left() == 5
+    stop.set()
+    await service.run(stop)
+    assert 4 < left[0] <= 5
+    assert service.seconds_left() < left[0]
+
+
 async def test_a_part_that_does_not_listen_is_cancelled_when_the_time_is_over() -> None:
     diary: list[str] = []
-    service, stop, deaf = Service("s", shutdown_seconds=0.05), asyncio.Event(), Part("deaf", diary, deaf=True)
+    service, stop, deaf = Service("s", draining_seconds=0.05), asyncio.Event(), Part("deaf", diary, deaf=True)
     service.spawn("deaf", deaf.run, stop=deaf.stop)
     stop.set()
     async with asyncio.timeout(5):
         await service.run(stop)
     assert diary == ["deaf"]
+
+
+async def test_a_served_request_under_way_ends_before_the_parts_that_were_added_before_it() -> None:
+    diary: list[str] = []
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def slow(_: web.Request) -> web.Response:
+        asked.set()
+        await answer.wait()
+        diary.append("answered")
+        return web.Response(text="done")
+
+    app, port = web.Application(), free_port()
+    app.router.add_get("/slow", slow)
+    service, stop, courier = Service("s", draining_seconds=20), asyncio.Event(), Part("courier", diary)
+    service.spawn("courier", courier.run, stop=courier.stop)
+    service.serve(HttpSettings(http_port=port), app, grace_seconds=10)
+    running = asyncio.create_task(service.run(stop))
+    async with ClientSession(f"http://127.0.0.1:{port}") as session:
+        await eventually(lambda: lives(session), until=bool)
+        request = asyncio.create_task(session.get("/slow"))
+        await asked.wait()
+        stop.set()
+        await eventually(lambda: lives(session), until=lambda alive: not alive)
+        answer.set()
+        assert await (await request).text() == "done"
+    await running
+    assert diary == ["answered", "courier"]
+
+
+async def test_a_request_that_never_ends_leaves_the_other_parts_their_time() -> None:
+    asked, port = asyncio.Event(), free_port()
+
+    async def endless(_: web.Request) -> web.Response:
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    app, left = web.Application(), list[float]()
+    app.router.add_get("/endless", endless)
+    service, stop = Service("s", draining_seconds=20), asyncio.Event()
+    courier = Part("courier", [])
+
+    async def courier_stops() -> None:
+        left.append(service.seconds_left())
+        await courier.stop()
+
+    service.spawn("courier", courier.run, stop=courier_stops)
+    service.serve(HttpSettings(http_port=port), app, grace_seconds=0.2)
+    running = asyncio.create_task(service.run(stop))
+    async with ClientSession(f"http://127.0.0.1:{port}") as session:
+        await eventually(lambda: lives(session), until=bool)
+        request = asyncio.create_task(session.get("/endless"))
+        await asked.wait()
+        stop.set()
+        await running
+        with pytest.raises(ClientConnectionError):
+            await request
+    assert left[0] > 10
+
+
+async def lives(session: ClientSession) -> bool:
+    try:
+        async with session.get("/health/live") as response:
+            return response.status == 200
+    except ClientConnectionError:
+        return False
 
 
 def rounds(*outcomes: Exception | None, stopping: asyncio.Event) -> Callable[[], object]:

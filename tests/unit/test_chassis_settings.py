@@ -23,6 +23,11 @@ def test_two_addresses_are_all_a_service_needs() -> None:
     assert settings.clock().speed == 1
 
 
+@pytest.mark.parametrize(("shutdown", "draining"), [(95, 85), (25, 15), (10, 5), (1, 0.5)])
+def test_the_time_to_stop_is_kept_in_part_for_closing_the_clients(shutdown: float, draining: float) -> None:
+    assert ServiceSettings(shutdown_seconds=shutdown).draining_seconds == draining
+
+
 def test_a_missing_setting_ends_the_process_with_a_sentence(
     environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

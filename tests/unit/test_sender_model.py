@@ -17,7 +17,7 @@ from segue_contracts.sequence import Overdue
 from sender import model
 from sender.manual import overdue_at
 from sender.model import Answer, Due, Earlier, Existing, Moment, Move, State, Withdrawal
-from sender.settings import SenderSettings
+from sender.settings import DOUBT_SECONDS, SenderSettings
 from sender.smtp import Accepted, Broken, Deferred, Fault, Phase, Rejected, Reply
 from sender.together import Together
 
@@ -322,6 +322,7 @@ def test_the_default_deadlines_nest() -> None:
     settings = SenderSettings(**REQUIRED)
     assert settings.redelivery_seconds > settings.claim_lease_seconds
     assert settings.claim_lease_seconds > settings.smtp_total_seconds + settings.batch_seconds
+    assert settings.draining_seconds >= settings.smtp_total_seconds + DOUBT_SECONDS
 
 
 @pytest.mark.parametrize(
@@ -330,6 +331,7 @@ def test_the_default_deadlines_nest() -> None:
         {"redelivery_seconds": 100, "claim_lease_seconds": 100},
         {"claim_lease_seconds": 90, "smtp_total_seconds": 75, "batch_seconds": 15},
         {"batch_seconds": 5, "room_seconds": 5},
+        {"shutdown_seconds": 89, "smtp_total_seconds": 75},
     ],
 )
 def test_deadlines_that_do_not_nest_are_refused_at_start(wrong: dict[str, Any]) -> None:

@@ -3,20 +3,19 @@
 import argparse
 import asyncio
 import json
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from api import openapi
 from api.bootstrap import Wanted, bootstrap
-from api.serving import serve
 from api.settings import ApiSettings, BootstrapSettings
 from api.store import Members, ensure_indexes
+from api.wiring import wiring
+from chassis import service
 from chassis.errors import Fatal, Retry
 from chassis.settings import load
 from chassis.store import connect
-from chassis.telemetry import configure_logging
 
 CHECKED_IN = Path(__file__).parents[1] / "openapi.json"
 
@@ -48,18 +47,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    settings = load(ApiSettings)
-    configure_logging(settings.log_level, "api", settings.instance_id)
-    asyncio.run(_serve_until_signal(settings))
-    return 0
-
-
-async def _serve_until_signal(settings: ApiSettings) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    await serve(settings, stop)
+    return service.main("api", ApiSettings, wiring)
 
 
 def _bootstrap(options: argparse.Namespace) -> int:

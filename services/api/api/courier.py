@@ -1,9 +1,10 @@
 """Carries what is stored to Kafka: at once where it can, and again until its owner's result is seen."""
 
 import asyncio
+import contextlib
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
@@ -16,7 +17,7 @@ from api.settings import ApiSettings
 from api.store import Store
 from chassis import faults
 from chassis.clock import Clock
-from chassis.errors import Reject, Retry
+from chassis.errors import Retry
 from chassis.kafka import Record
 from chassis.store import Document, Workspace
 from chassis.telemetry import fields
@@ -26,13 +27,14 @@ log = logging.getLogger(__name__)
 
 MAX_QUEUED = 20_000
 BATCH = 1000
+KAFKA_AGAIN_SECONDS = 2.0
 REST_AFTER_FAILURE_SECONDS = 1.0
 LEASE_SECONDS = 10.0
 """What a sweep has to publish a batch before another one, or this one after a failure, tries."""
 
 
 class Publishes(Protocol):
-    """What the courier needs of Kafka; returns when all records are acknowledged, else Retry or Reject."""
+    """What the courier needs of Kafka; returns when all records are acknowledged, else Retry."""
 
     async def publish(self, records: Sequence[Record]) -> None:
         """Write all records."""
@@ -65,6 +67,7 @@ class Courier:
         self._letters: deque[Letter] = deque()
         self._changed: deque[Changed] = deque()
         self._waiting = asyncio.Event()
+        self._stopping = asyncio.Event()
 
     def take(self, letters: Sequence[Letter]) -> None:
         """Publish soon; never waits. What does not fit is left to the sweeps."""
@@ -81,26 +84,51 @@ class Courier:
 
     # ---- at once --------------------------------------------------------------------------------------
 
-    async def run(self) -> None:
-        """Publish what is taken, until cancelled."""
+    async def run(self, connect: Callable[[], Awaitable[None]]) -> None:
+        """Wait for Kafka, then publish what is taken; after `stop`, what still waits."""
+        await self._connected(connect)
         while True:
             await self._waiting.wait()
-            await self.deliver()
+            delivered = await self.deliver()
+            if self._stopping.is_set():
+                return
+            if not delivered:
+                await self._rest(REST_AFTER_FAILURE_SECONDS)
 
-    async def deliver(self) -> None:
-        """Publish all that waits; after a failure drop it: everything in it is stored, and swept."""
+    async def stop(self) -> None:
+        """End `run` when all that was taken is published, or left to another instance's sweep."""
+        self._stopping.set()
+        self._waiting.set()
+
+    async def _connected(self, connect: Callable[[], Awaitable[None]]) -> None:
+        while not self._stopping.is_set():
+            try:
+                return await connect()
+            except Retry as error:
+                log.warning("no Kafka yet", extra=fields("courier.no_kafka", error=str(error)[:300]))
+                await self._rest(KAFKA_AGAIN_SECONDS)
+        return None
+
+    async def _rest(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+
+    async def deliver(self) -> bool:
+        """Publish all that waits; after a failure drop it and say False: all of it is stored, and swept."""
         self._waiting.clear()
         try:
             while self._letters or self._changed:
                 await self._deliver_letters()
                 await self._deliver_changed()
-        except (Retry, Reject) as error:
+        except Retry as error:
             left = len(self._letters) + len(self._changed)
             self._letters.clear()
             self._changed.clear()
             telemetry.LEFT_TO_SWEEP.inc(left)
             log.warning("left to the sweep", extra=fields("courier.left", left=left, error=str(error)[:300]))
-            await self._clock.sleep_real(REST_AFTER_FAILURE_SECONDS)
+            return False
+        return True
 
     async def _deliver_letters(self) -> None:
         batch = list(islice(self._letters, BATCH))

@@ -8,5 +8,8 @@ ACCEPTED = counter("segue_api_commands_accepted", "Commands stored and answered 
 SETTLED = counter("segue_api_commands_settled", "Commands whose owner's result was seen", ["type", "state"])
 REPUBLISHED = counter("segue_api_commands_published_by_sweep", "Commands without a result, published again")
 LEFT_TO_SWEEP = counter("segue_api_letters_left_to_sweep", "Messages that could not be published at once")
+KAFKA = gauge(
+    "segue_api_kafka_connected", "1 while Kafka acknowledges, 0 while letters are left to the sweep"
+)
 INBOUND = counter("segue_api_inbound", "Inbound webhooks", ["result"])
 LIVE_PAGES = gauge("segue_api_live_pages", "Open live pages")

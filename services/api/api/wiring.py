@@ -3,26 +3,50 @@
 import contextlib
 from collections.abc import AsyncIterator
 
+from api.application import application
 from api.courier import Courier, Publishes
+from api.line import Line
 from api.reads import Reads
 from api.routing import Api
 from api.settings import ApiSettings
 from api.store import Store, ensure_indexes
 from chassis.clock import Clock
-from chassis.kafka import Publisher
+from chassis.health import clock_check
+from chassis.kafka import Publisher, ensure_topics
 from chassis.secrets import Secrets
+from chassis.service import Service
 from chassis.store import Database, connect
+from segue_contracts.topics import TOPICS
+
+LETTERS_SECONDS = 5.0
+"""Kept for the courier when the last request has been answered."""
 
 
 @contextlib.asynccontextmanager
-async def wired(settings: ApiSettings) -> AsyncIterator[tuple[Api, Database]]:
-    """The API with its clients, indexes ensured; Kafka may be away, the database not."""
-    async with connect(settings) as database, contextlib.AsyncExitStack() as stack:
-        await ensure_indexes(database)
-        # Not entered: it connects at its first record, so that Kafka may be away when the API starts.
+async def wiring(settings: ApiSettings, service: Service) -> AsyncIterator[None]:
+    """HTTP, the courier, its sweep; Kafka may be away, also at the start, the database may not."""
+    async with contextlib.AsyncExitStack() as stack:
+        with service.stage("mongodb"):
+            database = await stack.enter_async_context(connect(settings))
+        # Not entered: it connects when Kafka is there, which nobody who asks over HTTP waits for.
         publisher = Publisher(settings)
         stack.push_async_exit(publisher)
-        yield assemble(settings, settings.clock(), database, publisher), database
+        line = Line(publisher, lambda: ensure_topics(settings, TOPICS))
+        api = assemble(settings, settings.clock(), database, line)
+        with service.stage("indexes"):
+            await ensure_indexes(database)
+        service.health.check("clock", clock_check(database, api.clock))
+        service.health.note("kafka", line.trouble)
+        # Stopped from the last one on: no request after HTTP, and the letters of the last ones go out.
+        service.spawn("courier", lambda: api.courier.run(line.connect), stop=api.courier.stop)
+        service.periodic("command sweep", settings.command_sweep_seconds, api.courier.sweep)
+        service.serve(settings, application(api), grace_seconds=grace_seconds(settings))
+        yield
+
+
+def grace_seconds(settings: ApiSettings) -> float:
+    """How long requests under way may take when the service stops."""
+    return max(settings.draining_seconds - LETTERS_SECONDS, settings.draining_seconds / 2)
 
 
 def assemble(settings: ApiSettings, clock: Clock, database: Database, publisher: Publishes) -> Api:

@@ -34,13 +34,16 @@ class TellsTime(Protocol):
 
 
 class Health:
-    """Named checks. Unready takes the process out of its load balancer; dead has it restarted."""
+    """Named checks. Unready takes the process out of its load balancer; dead has it restarted; a note is
+    only told.
+    """
 
     def __init__(self, *, check_seconds: float = CHECK_SECONDS) -> None:
         self._check_seconds = check_seconds
         self._started = False
         self._ready: dict[str, Check] = {}
         self._alive: dict[str, Check] = {}
+        self._noted: dict[str, Check] = {}
 
     def started(self) -> None:
         """Start-up is over."""
@@ -54,6 +57,10 @@ class Health:
         """Only what a restart cures and what does not end the process by itself."""
         self._alive[name] = check
 
+    def note(self, name: str, check: Check) -> None:
+        """What an operator wants to see although the process can do its work without it."""
+        self._noted[name] = check
+
     def unstarted(self) -> dict[str, str]:
         """Reasons by name; empty when start-up is over."""
         return {} if self._started else {"startup": "still starting"}
@@ -65,6 +72,10 @@ class Health:
     async def unready(self) -> dict[str, str]:
         """Reasons by check; empty when ready. A check that takes too long or raises is a reason too."""
         return self.unstarted() or await self._reasons(self._ready)
+
+    async def notes(self) -> dict[str, str]:
+        """What is wrong without making the process unready, by check."""
+        return await self._reasons(self._noted)
 
     async def _reasons(self, checks: Mapping[str, Check]) -> dict[str, str]:
         found = await asyncio.gather(*(self._ask(name, check) for name, check in checks.items()))
@@ -97,7 +108,10 @@ def clock_check(database: TellsTime, clock: Clock) -> Check:
 
 
 def add_routes(app: web.Application, health: Health) -> None:
-    """`/health/startup`, `/health/live`, `/health/ready` (200 or 503 with reasons in JSON) and `/metrics`."""
+    """`/health/startup`, `/health/live`, `/health/ready` and `/metrics`, the same in every service.
+
+    Health is 200 or 503 and `{"ok": ..., "reasons": {check: reason}, "notes": {check: note}}`.
+    """
 
     async def startup(_: web.Request) -> web.Response:
         return _answer(health.unstarted())
@@ -106,7 +120,7 @@ def add_routes(app: web.Application, health: Health) -> None:
         return _answer(await health.dead())
 
     async def ready(_: web.Request) -> web.Response:
-        return _answer(await health.unready())
+        return _answer(await health.unready(), await health.notes())
 
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=exposition(), headers={"Content-Type": METRICS_TYPE})
@@ -123,12 +137,13 @@ async def listening(
 ) -> AsyncIterator[int]:
     """Serve `app` (or nothing but health) for the time of the block; yields the port.
 
-    At the end, requests under way may take `grace_seconds`.
+    At the end nothing more is accepted, and requests under way may take `grace_seconds`.
     """
     if app is None:
         app = web.Application()
     add_routes(app, health)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=grace_seconds)
+    # aiohttp waits twice: for the answer, and once more after it has cut off the reading of the request.
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=grace_seconds / 2)
     await runner.setup()
     try:
         await web.TCPSite(runner, settings.http_host, settings.http_port).start()
@@ -139,9 +154,9 @@ async def listening(
         await runner.cleanup()
 
 
-def _answer(reasons: Mapping[str, str]) -> web.Response:
+def _answer(reasons: Mapping[str, str], notes: Mapping[str, str] | None = None) -> web.Response:
     return web.Response(
         status=HTTPStatus.SERVICE_UNAVAILABLE if reasons else HTTPStatus.OK,
-        body=orjson.dumps({"ok": not reasons, "reasons": dict(reasons)}),
+        body=orjson.dumps({"ok": not reasons, "reasons": dict(reasons), "notes": dict(notes or {})}),
         content_type="application/json",
     )

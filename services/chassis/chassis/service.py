@@ -19,7 +19,7 @@
         sys.exit(main("scheduler", Settings, wiring))
 
 Parts start when the wiring is complete. A signal, or the end of any part, stops all of them, the last one
-first, within `shutdown_seconds` together; then the wiring's own `finally`s close the clients.
+first, within `draining_seconds` together; then the wiring's own `finally`s close the clients.
 """
 
 import asyncio
@@ -33,10 +33,12 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from aiohttp import web
+
 from chassis.errors import Fatal, Retry
-from chassis.health import Health
+from chassis.health import Health, listening
 from chassis.kafka import Consumer
-from chassis.settings import ServiceSettings, load
+from chassis.settings import HttpSettings, ServiceSettings, load
 from chassis.telemetry import configure_logging, counter, fields
 
 log = logging.getLogger(__name__)
@@ -62,12 +64,19 @@ class Part:
 class Service:
     """The parts of one process. Register them while wiring; `run` starts and supervises them."""
 
-    def __init__(self, name: str, *, shutdown_seconds: float) -> None:
+    def __init__(self, name: str, *, draining_seconds: float) -> None:
         self.name = name
         self.health = Health()
         self.stopping = asyncio.Event()
-        self._shutdown_seconds = shutdown_seconds
+        self._draining_seconds = draining_seconds
+        self._drained_by: float | None = None
         self._parts: list[Part] = []
+
+    def seconds_left(self) -> float:
+        """Until all parts must have ended; all of the time while nobody stops the service."""
+        if self._drained_by is None:
+            return self._draining_seconds
+        return max(0.0, self._drained_by - time.monotonic())
 
     def spawn(self, name: str, run: Run, *, stop: Stop | None = None) -> None:
         """Add a part. `stop` asks `run` to return; it is cancelled if it does not in time, or has no
@@ -83,6 +92,17 @@ class Service:
     def periodic(self, name: str, every_seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         """Add work that is done at once and then every so many real seconds; a stop lets a round end."""
         self.spawn(name, lambda: periodic(name, every_seconds, work, self.stopping), stop=_nothing)
+
+    def serve(self, settings: HttpSettings, app: web.Application, *, grace_seconds: float) -> None:
+        """Add a web application, with the health pages beside its routes; stopping, it accepts nothing more
+        and lets requests under way end within `grace_seconds`.
+        """
+
+        async def run() -> None:
+            async with listening(settings, self.health, app, grace_seconds=grace_seconds):
+                await self.stopping.wait()
+
+        self.spawn("http", run, stop=_nothing)
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -112,11 +132,12 @@ class Service:
             raise Fatal(f"{self.name}: {early[0]} ended although nobody stopped it.")
 
     async def _stop(self, tasks: dict[str, asyncio.Task[None]]) -> None:
+        self._drained_by = time.monotonic() + self._draining_seconds
         self.stopping.set()
-        until = time.monotonic() + self._shutdown_seconds
+        log.info("stopping", extra=fields("service.stopping", seconds=self._draining_seconds))
         for part in reversed(self._parts):
             with self.stage(f"stop {part.name}"):
-                await _stop_part(part, tasks[part.name], until - time.monotonic())
+                await _stop_part(part, tasks[part.name], self.seconds_left())
 
 
 async def periodic(
@@ -159,7 +180,7 @@ Wiring = Callable[[S, Service], AbstractAsyncContextManager[None]]
 
 async def run_service(name: str, settings: S, wiring: Wiring[S]) -> None:
     """Wire, run until SIGTERM or SIGINT, stop; raises what a part died of. A signal during wiring ends it."""
-    service = Service(name, shutdown_seconds=settings.shutdown_seconds)
+    service = Service(name, draining_seconds=settings.draining_seconds)
     stop = asyncio.Event()
     with _signals(stop):
         wired = asyncio.create_task(_wire_and_run(service, settings, wiring, stop), name=name)
@@ -200,7 +221,7 @@ async def _stop_part(part: Part, task: asyncio.Task[None], seconds: float) -> No
     """Ask, wait, cancel; never raises what the part raises: `_raise_failure` looks at all of them."""
     if part.stop is not None and not task.done():
         await part.stop()
-        await asyncio.wait({task}, timeout=max(0.0, seconds))
+        await asyncio.wait({task}, timeout=seconds)
         if not task.done():
             log.error("part cancelled", extra=fields("service.cancelled", part=part.name))
     task.cancel()

@@ -13,6 +13,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from chassis.clock import Clock
 
 PREFIX = "SEGUE_"
+CLOSING_SECONDS = 10.0
+"""Of the time to stop, what is kept for closing the clients: a publisher without brokers takes nine."""
 
 S = TypeVar("S", bound=BaseSettings)
 
@@ -39,6 +41,9 @@ class KafkaSettings(_Base):
         description="set before every topic and group by environments that share a cluster",
     )
     kafka_replication_factor: int = Field(default=-1, ge=-1, description="-1 is the broker's default")
+    kafka_session_seconds: float = Field(
+        default=10.0, ge=3.0, description="a member of a group that is silent for so long is replaced"
+    )
     kafka_delivery_seconds: float = Field(
         default=30.0, gt=0, description="a record not acknowledged by then counts as maybe written"
     )
@@ -100,6 +105,11 @@ class ServiceSettings(KafkaSettings, MongoSettings, ClockSettings, HttpSettings)
     shutdown_seconds: float = Field(
         default=25.0, gt=0, description="from the signal to the exit; below the supervisor's grace period"
     )
+
+    @property
+    def draining_seconds(self) -> float:
+        """Of `shutdown_seconds`, what the service's parts have together, before its clients are closed."""
+        return max(self.shutdown_seconds - CLOSING_SECONDS, self.shutdown_seconds / 2)
 
 
 def problems(error: ValidationError) -> list[str]:

@@ -218,7 +218,7 @@ class Email:
             self._on_host[host] -= 1
             if not self._on_host[host]:
                 del self._on_host[host]
-        carried.must_finish = True  # what the server said must be recorded, also while we stop
+        carried.answered = True
         await self._record(carried, ready, transmission, result)
 
     async def _send(self, ready: Ready, transmission: Transmission) -> Outcome | Busy | None:

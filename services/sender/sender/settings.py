@@ -9,12 +9,15 @@ from pydantic import Field, model_validator
 from chassis.secrets import SecretSettings
 from chassis.settings import ServiceSettings
 
+DOUBT_SECONDS = 5.0
+"""At the end of the time to stop, for marking in doubt what is still in DATA."""
+
 
 class SenderSettings(ServiceSettings, SecretSettings):
     """Everything in `_seconds` is real time.
 
     A claim must outlive its own transmission, and the scheduler must not ask again before a claim can be
-    taken over: redelivery > claim lease > SMTP total + batch.
+    taken over: redelivery > claim lease > SMTP total + batch. Stopping takes as long as DATA may.
     """
 
     redelivery_seconds: float = Field(
@@ -52,7 +55,7 @@ class SenderSettings(ServiceSettings, SecretSettings):
     shutdown_seconds: float = Field(
         default=95.0,
         gt=0,
-        description="from the signal to the exit; above the SMTP total, or a rollout makes in-doubts",
+        description="from the signal to the exit; must be enough for DATA in flight to end",
     )
 
     @model_validator(mode="after")
@@ -66,4 +69,9 @@ class SenderSettings(ServiceSettings, SecretSettings):
             )
         if not self.batch_seconds > self.room_seconds:
             raise ValueError("SEGUE_BATCH_SECONDS must be longer than SEGUE_ROOM_SECONDS")
+        if not self.draining_seconds >= self.smtp_total_seconds + DOUBT_SECONDS:
+            raise ValueError(
+                f"SEGUE_SHUTDOWN_SECONDS leaves {self.draining_seconds:g} s for draining; it must be longer: "
+                f"SEGUE_SMTP_TOTAL_SECONDS and {DOUBT_SECONDS:g} s have to fit"
+            )
         return self

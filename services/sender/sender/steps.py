@@ -55,13 +55,17 @@ class Records(Protocol):
 class Carried:
     """One claim on its way through the steps; what a shutdown has to know about it.
 
-    `data_began`: the server may have it. `must_finish`: do not interrupt, what is known must be recorded.
+    `data_began`: the server may have it. `answered`: it has said what became of it, which is to be recorded.
     """
 
     claim: Claim
-    stopping: bool = False
     data_began: bool = False
-    must_finish: bool = False
+    answered: bool = False
+
+    @property
+    def must_finish(self) -> bool:
+        """Not to be interrupted while there is time."""
+        return self.data_began or self.answered
 
 
 class Steps:

@@ -71,7 +71,7 @@ class Transmission:
             if self._steps.is_fresh(self._read):
                 # From here to the first byte of DATA nothing is awaited.
                 metrics.READ_AGE.observe(self._steps.reader.age(self._read))
-                self._carried.data_began = self._carried.must_finish = True
+                self._carried.data_began = True
                 return True
             metrics.STEP_BACKS.inc()
             if not await self._journal.leave(self._claim):
@@ -81,9 +81,6 @@ class Transmission:
 
     async def _may_go(self) -> bool:
         """Step 2 again where its read has aged; False with the settlement that a withdrawal is."""
-        if self._carried.stopping:
-            self.settlement = self._steps.put_off("shutdown", 0)
-            return False
         self._read = await self._steps.fresh(self._claim, self._read, self._recipient)
         if self._read.withdrawal is None:
             return True

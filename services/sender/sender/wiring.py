@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from chassis.clock import Clock
-from chassis.kafka import Consumer, DeadLetters, Publisher, ensure_topics
+from chassis.health import clock_check, listening
+from chassis.kafka import Consumer, DeadLetters, Handler, Publisher, ensure_topics
 from chassis.secrets import Secrets
+from chassis.service import Service
 from chassis.store import Database, connect
 from segue_contracts.message import Channel
 from segue_contracts.sequence import MANUAL_CHANNELS
-from segue_contracts.topics import DELIVERY_COMMANDS, STAGE_DUE, TOPICS
+from segue_contracts.topics import DELIVERY_COMMANDS, STAGE_DUE, TOPICS, Topic
 from sender.email import Email, Sends
 from sender.handlers import DeliveryCommandHandler, StageDueHandler
 from sender.manual import Manual
@@ -25,9 +27,7 @@ from sender.steps import Publishes, Steps
 from sender.store import Store
 from sender.work import Carries, Work
 
-STAGE_DUE_GROUP: Final = "segue.sender.stage-due"
-COMMANDS_GROUP: Final = "segue.sender.delivery-commands"
-"""Groups of their own, so that a person's click never waits behind a batch of stages."""
+SWEEP_SECONDS: Final = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,30 +42,41 @@ class Sender:
     on_commands: DeliveryCommandHandler
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
-    """Everything that the service runs and, in this order, stops: consumers, work, connections."""
-
-    sender: Sender
-    consumers: tuple[Consumer, ...]
-    database: Database
-    clock: Clock
-
-
 @contextlib.asynccontextmanager
-async def wired(settings: SenderSettings) -> AsyncIterator[Running]:
-    """The sender with its clients; topics, validator and indexes are ensured."""
-    async with connect(settings) as database, Publisher(settings) as publisher:
-        await ensure_topics(settings, TOPICS)
-        clock = settings.clock()
-        pool = smtp_pool(settings)
+async def wiring(settings: SenderSettings, service: Service) -> AsyncIterator[None]:
+    """The consumers, the deliveries that they start, the sweeps and their clients."""
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(listening(settings, service.health))
+        with service.stage("mongodb"):
+            database = await stack.enter_async_context(connect(settings))
+        with service.stage("kafka"):
+            await ensure_topics(settings, TOPICS)
+            publisher = await stack.enter_async_context(Publisher(settings))
+        clock, pool = settings.clock(), smtp_pool(settings)
+        stack.push_async_callback(pool.close)
         sender = assemble(settings, clock, database, publisher, pool)
-        await sender.store.ensure()
+        with service.stage("indexes"):
+            await sender.store.ensure()
+        service.health.check("clock", clock_check(database, clock))
         letters = DeadLetters(publisher)
-        try:
-            yield Running(sender, _consumers(settings, sender, letters), database, clock)
-        finally:
-            await pool.close()
+
+        def consumer(name: str, topic: Topic, handle: Handler) -> None:
+            group = f"segue.sender.{name}"
+            service.consume(
+                name,
+                Consumer(settings, group=group, topics=[topic.name], handle=handle, dead_letters=letters),
+            )
+
+        # Stopped from the last one on: first nothing more is taken, in the end nothing more is carried.
+        service.spawn(
+            "work", lambda: sender.work.run(service.stopping, service.seconds_left), stop=sender.work.stop
+        )
+        service.periodic("transmission sweep", SWEEP_SECONDS, sender.on_stage_due.sweep)
+        service.periodic("task sweep", SWEEP_SECONDS, sender.on_commands.skip_overdue)
+        # Two groups, so that a person's click never waits behind a batch of stages.
+        consumer("delivery-commands", DELIVERY_COMMANDS, sender.on_commands)
+        consumer("stage-due", STAGE_DUE, sender.on_stage_due)
+        yield
 
 
 def assemble(
@@ -103,23 +114,4 @@ def smtp_pool(settings: SenderSettings) -> Pool:
         per_mailbox=settings.smtp_per_mailbox,
         per_host=settings.smtp_per_host,
         room_seconds=settings.room_seconds,
-    )
-
-
-def _consumers(settings: SenderSettings, sender: Sender, letters: DeadLetters) -> tuple[Consumer, ...]:
-    return (
-        Consumer(
-            settings,
-            group=STAGE_DUE_GROUP,
-            topics=[STAGE_DUE.name],
-            handle=sender.on_stage_due,
-            dead_letters=letters,
-        ),
-        Consumer(
-            settings,
-            group=COMMANDS_GROUP,
-            topics=[DELIVERY_COMMANDS.name],
-            handle=sender.on_commands,
-            dead_letters=letters,
-        ),
     )

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from chassis.errors import Retry
@@ -11,13 +11,11 @@ from segue_contracts.message import Channel
 from sender import metrics, model
 from sender.model import Claim, Settlement, State
 from sender.reading import Look, Read, channel_of
-from sender.settings import SenderSettings
+from sender.settings import DOUBT_SECONDS, SenderSettings
 from sender.steps import Carried, Steps
 
 log = logging.getLogger(__name__)
 
-DOUBT_SECONDS = 5.0
-"""How long marking what is left at the end may take."""
 UNREADABLE_SECONDS = 600.0
 
 
@@ -38,6 +36,7 @@ class Work:
         self._supervisors: set[asyncio.Task[None]] = set()
         self._freed = asyncio.Event()
         self._stopping = False
+        self._complete = asyncio.Event()  # nothing more will be started
 
     @property
     def in_flight(self) -> int:
@@ -59,31 +58,63 @@ class Work:
         return self._settings.max_in_flight - self.in_flight
 
     def start(self, claims: Sequence[Claim]) -> None:
-        """Carry these claims, in tasks of their own."""
+        """Carry these claims, in tasks of their own; while stopping, give them back."""
+        if self._stopping:
+            return self.decline(claims, "shutdown")
         for claim in claims:
-            self._supervise(Carried(claim, stopping=self._stopping))
+            self._supervise(Carried(claim))
+        return None
 
-    def decline(self, claims: Sequence[Claim]) -> None:
-        """Give back claims for which there is no room, in tasks of their own."""
+    def decline(self, claims: Sequence[Claim], reason: str = "busy") -> None:
+        """Give back claims, in tasks of their own."""
         for claim in claims:
-            self._keep(asyncio.create_task(self._give_back(claim, "busy"), name="decline a claim"))
+            self._keep(asyncio.create_task(self._give_back(claim, reason), name="decline a claim"))
 
     async def quiet(self) -> None:
         """Wait until nothing is carried."""
         while self._supervisors:
             await asyncio.wait(self._supervisors)
 
+    # ---- stopping ----
+
+    async def run(self, stopping: asyncio.Event, seconds_left: Callable[[], float]) -> None:
+        """From `stopping` on, drain: until `stop` and until nothing is carried, or until the time is over.
+
+        It does not wait for `stop` to begin: what is still started meanwhile is given back.
+        """
+        await stopping.wait()
+        await self.drain(seconds_left())
+
+    async def stop(self) -> None:
+        """Nothing more will be started."""
+        self._complete.set()
+
     async def drain(self, seconds: float) -> None:
-        """Give back what has not begun DATA, let DATA end, mark what is left after `seconds` as in doubt."""
+        """Give back what has not begun DATA, let DATA end, mark in doubt what is left near the end of
+        `seconds`.
+        """
+        log.info("draining", extra=fields("sender.draining", in_flight=self.in_flight))
+        self._give_back_what_has_not_begun()
+        try:
+            async with asyncio.timeout(seconds - DOUBT_SECONDS):
+                await self._complete.wait()
+                await self.quiet()
+        except TimeoutError:
+            await self._cut_off()
+
+    def _give_back_what_has_not_begun(self) -> None:
         self._stopping = True
         for carried, job in self._running.items():
-            carried.stopping = True
             if not carried.must_finish:
                 job.cancel()
-        if self._supervisors:
-            await asyncio.wait(self._supervisors, timeout=max(0.0, seconds - DOUBT_SECONDS))
-        for job in self._running.values():
-            job.cancel()
+
+    async def _cut_off(self) -> None:
+        """DATA that has not ended is in doubt; an answer that is being recorded is none, and gets the rest of
+        the time.
+        """
+        for carried, job in self._running.items():
+            if not carried.answered:
+                job.cancel()
         if self._supervisors:
             log.warning("deliveries cut off", extra=fields("sender.cut_off", count=self.in_flight))
             await asyncio.wait(self._supervisors, timeout=DOUBT_SECONDS)

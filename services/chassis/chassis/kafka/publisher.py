@@ -58,7 +58,7 @@ class Publisher:
         self._closing: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        await retrying(self._current)
+        await self.connect()
         return self
 
     async def __aexit__(
@@ -69,6 +69,10 @@ class Publisher:
             await _close(producer)
         if self._closing:
             await asyncio.wait(self._closing)
+
+    async def connect(self) -> None:
+        """Connect now, and not at the first record; raises Retry when no broker answers."""
+        await retrying(self._current)
 
     async def publish(self, records: Sequence[Record]) -> None:
         """Write all records; returns when every one is acknowledged by all in-sync replicas.
