@@ -26,8 +26,11 @@ COMPANIES = "companies"
 ENROLLMENTS = "enrollments"
 STOPS = "stops"
 HOLDS = "holds"
+SLOTS = "slots"  # the sender marks one as spent
+SLOT_BOOKS = "slot_books"
 # Written by the sender.
 DELIVERIES = "deliveries"
+MAILBOX_STATES = "mailbox_states"
 # Written by the reply detector; the api inserts.
 INBOUND = "inbound"
 # Anyone adds, only the api removes.
@@ -39,6 +42,11 @@ COMMAND_RESULTS = "command_results"
 def version_id(sequence_id: UUID, version: int) -> str:
     """The `_id` of a sequence version; versions never change once written."""
     return f"{sequence_id}:{version}"
+
+
+def slot_id(dispatch_id: str, attempt: int) -> str:
+    """The `_id` of the slot for one attempt of a dispatch."""
+    return f"{dispatch_id}:{attempt}"
 
 
 def hold_id(scope: str, scope_id: UUID) -> str:
@@ -111,6 +119,22 @@ class SmtpIdentity:
 
 
 @dataclass(frozen=True, slots=True)
+class MailboxLimits:
+    """Messages in any 24 hours, in any hour, and the least distance between two; None: no limit."""
+
+    per_day: int | None = None
+    per_hour: int | None = None
+    gap_seconds: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceLimits:
+    """Messages to one person in any 24 hours, over all sequences; None: no limit."""
+
+    per_person_per_day: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class MailboxView:
     """A connected sending identity, as the scheduler (zone) and the sender (everything) see it."""
 
@@ -124,6 +148,7 @@ class MailboxView:
         "country": 1,
         "windows": 1,
         "time_off": 1,
+        "limits": 1,
         "smtp": 1,
     }
     id: UUID
@@ -137,6 +162,7 @@ class MailboxView:
     windows: dict[str, list[str]] | None
     time_off: tuple[str, ...]  # ISO dates, or "from/to"
     smtp: SmtpIdentity
+    limits: MailboxLimits = MailboxLimits()
 
     @classmethod
     def read(cls, doc: Document) -> Self:
@@ -155,6 +181,7 @@ class MailboxView:
             SmtpIdentity(
                 smtp["host"], smtp["port"], smtp["security"], smtp.get("username"), smtp.get("secret")
             ),
+            MailboxLimits(**(doc.get("limits") or {})),
         )
 
 
@@ -162,16 +189,21 @@ class MailboxView:
 class WorkspaceView:
     """The organisation's defaults. `in_doubt_policy`: wait (a person decides) or resend."""
 
-    PROJECTION: ClassVar[Document] = {"tokens": 1, "in_doubt_policy": 1, "name": 1}
+    PROJECTION: ClassVar[Document] = {"tokens": 1, "in_doubt_policy": 1, "name": 1, "limits": 1}
     id: UUID
     name: str
     tokens: dict[str, str]
     in_doubt_policy: str
+    limits: WorkspaceLimits = WorkspaceLimits()
 
     @classmethod
     def read(cls, doc: Document) -> Self:
         return cls(
-            doc["_id"], doc.get("name", ""), doc.get("tokens") or {}, doc.get("in_doubt_policy", "wait")
+            doc["_id"],
+            doc.get("name", ""),
+            doc.get("tokens") or {},
+            doc.get("in_doubt_policy", "wait"),
+            WorkspaceLimits(**(doc.get("limits") or {})),
         )
 
 

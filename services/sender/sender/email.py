@@ -9,6 +9,7 @@ from typing import Protocol
 from uuid import UUID
 
 from chassis import faults
+from chassis.caps import caps_of
 from chassis.documents import Document, MailboxView, WorkspaceView
 from chassis.errors import Retry
 from chassis.secrets import Secrets
@@ -16,12 +17,13 @@ from chassis.telemetry import fields, timed
 from chassis.templates import TemplateError, compile_template
 from chassis.tokens import token_values
 from segue_contracts.message import Channel
-from segue_contracts.sequence import Stage, Thread
+from segue_contracts.sequence import Limits, Stage, Thread
 from sender import metrics, model
 from sender.compose import Address, ComposeError, Mail, compose, message_id, reply_subject, wire_address
 from sender.model import Claim, Settlement
 from sender.reading import Plan, Read
 from sender.settings import SenderSettings
+from sender.slots import Limited, Slots, Spends
 from sender.smtp import Aborted, BeforeData, Outcome, Security, Target
 from sender.smtp_pool import Busy
 from sender.steps import Carried, Steps
@@ -35,7 +37,7 @@ MISSING_SECONDS = 600.0
 """How long to wait for a mailbox or version that is not there; a person has to act."""
 
 
-class Bodies(Moves, Protocol):
+class Bodies(Moves, Spends, Protocol):
     """What the channel needs of the store."""
 
     async def mailboxes(self, workspaces: Iterable[UUID], ids: Iterable[UUID]) -> dict[UUID, MailboxView]: ...
@@ -81,6 +83,7 @@ class Ready:
     envelope_from: str
     recipient: str
     body: bytes
+    limited: Limited
 
 
 class Email:
@@ -96,6 +99,7 @@ class Email:
         self._settings = settings
         self._message_key = secrets.keyed("message-id")
         self._journal = Journal(store, steps.clock)
+        self._slots = Slots(store, steps.clock)
         self._keep = Together(store.keep_bodies)
         self._material = Together(self._materials)
         self._on_host: Counter[tuple[str, int]] = Counter()
@@ -136,7 +140,8 @@ class Email:
             body, recipient = draft.body, str(draft.facts["recipient"])
             if not await self._keep(draft):
                 return None
-        return Ready(target, mailbox_id, envelope_from, recipient, body)
+        limited = _limited(read, claim, material.mailbox, material.workspace)
+        return Ready(target, mailbox_id, envelope_from, recipient, body, limited)
 
     def _draft(self, claim: Claim, read: Read, material: "_Material", mailbox: MailboxView) -> Draft:
         assert read.plan is not None, "the channel was found in it"
@@ -154,7 +159,7 @@ class Email:
         if not recipient:
             raise Unrenderable("no_address", "the person has no e-mail address")
         values = token_values(
-            prospect, plan.document.tokens, mailbox.display_name, mailbox.signature, material.workspace_tokens
+            prospect, plan.document.tokens, mailbox.display_name, mailbox.signature, material.tokens
         )
         edit = read.current.edits.get(stage.id, {})
         text = compile_template(edit.get("text") or stage.text or "", kind="text").render(values)
@@ -188,7 +193,7 @@ class Email:
         return [
             _Material(
                 _of_workspace(mailboxes.get(each.mailbox_id), each.claim),
-                dict(found.tokens) if (found := defaults.get(each.claim.due.workspace_id)) else {},
+                defaults.get(each.claim.due.workspace_id),
                 parents.get(each.claim.due.enrollment_id) if each.replies else None,
             )
             for each in wanted
@@ -211,7 +216,9 @@ class Email:
             await self._steps.settle(claim, self._steps.busy())
             return
         self._on_host[host] += 1
-        transmission = Transmission(carried, read, ready.recipient, self._journal, self._steps)
+        transmission = Transmission(
+            carried, read, ready.recipient, ready.limited, self._slots, self._journal, self._steps
+        )
         try:
             result = await self._send(ready, transmission)
         finally:
@@ -283,8 +290,12 @@ class _Wanted:
 @dataclass(frozen=True, slots=True)
 class _Material:
     mailbox: MailboxView | None
-    workspace_tokens: dict[str, str]
+    workspace: WorkspaceView | None
     parent: Parent | None
+
+    @property
+    def tokens(self) -> dict[str, str]:
+        return self.workspace.tokens if self.workspace else {}
 
 
 def _envelope_from(mailbox: MailboxView) -> str:
@@ -292,6 +303,19 @@ def _envelope_from(mailbox: MailboxView) -> str:
         return wire_address(mailbox.address)
     except ComposeError:
         raise Misconfigured("mailbox_unusable") from None
+
+
+def _limited(read: Read, claim: Claim, mailbox: MailboxView, workspace: WorkspaceView | None) -> Limited:
+    found = read.plan.stage(claim.due.stage_id) if read.plan else None
+    caps = caps_of(
+        mailbox,
+        workspace,
+        read.plan.document.limits if read.plan else Limits(),
+        sequence_id=read.current.sequence_id,
+        person_id=read.current.person_id,
+        is_first=found is not None and found[0] == 0,
+    )
+    return Limited(mailbox.id, caps)
 
 
 def stage_facts(read: Read, index: int, channel: Channel) -> Document:

@@ -206,6 +206,7 @@ class Withdrawal(StrEnum):
     SUPPRESSED = "suppressed"
     HELD = "held"
     WINDOW_OVER = "window_over"
+    NO_SLOT = "no_slot"
 
 
 def judge_read(

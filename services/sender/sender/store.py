@@ -3,7 +3,7 @@
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -90,6 +90,8 @@ class Store:
     def __init__(self, database: Database, *, lease_seconds: float, doubt_seconds: float) -> None:
         self._database = database
         self._deliveries = database.collection(names.DELIVERIES)
+        self._slots = database.collection(names.SLOTS)
+        self._mailbox_states = database.collection(names.MAILBOX_STATES)
         self._enrollments = database.collection(names.ENROLLMENTS)
         self._people = database.collection(names.PEOPLE)
         self._holds = database.collection(names.HOLDS)
@@ -323,6 +325,36 @@ class Store:
         }
         matched = await self._deliveries.update_many(guard, [{"$set": fields}], hint="_id_")
         return await self._who(claims, matched, [fields["state"]])
+
+    # ---- sending limits ----
+
+    async def spend(self, claims: Sequence[Claim], now: datetime, batch: str) -> list[bool]:
+        """Which claims have their attempt's slot, unspent until now and still valid."""
+        ids = [names.slot_id(claim.due.dispatch_id, claim.due.attempt) for claim in claims]
+        workspaces = _workspaces(claim.due for claim in claims)
+        unspent = {
+            "_id": {"$in": ids},
+            "workspace_id": {"$in": workspaces},
+            "spent_at": None,
+            "until": {"$gt": now},
+        }
+        spent = {"$set": {"spent_at": now, "spent_by": batch}}
+        if await self._slots.update_many(unspent, spent, hint="_id_") == len(ids):
+            return [True] * len(ids)
+        found = await self._slots.find(
+            {"_id": {"$in": ids}, "workspace_id": {"$in": workspaces}, "spent_by": batch},
+            projection={"_id": 1},
+        )
+        mine = {doc["_id"] for doc in found}
+        return [each in mine for each in ids]
+
+    async def pace(self, workspace: UUID, mailbox_id: UUID, now: datetime, gap: timedelta) -> bool:
+        """Take the mailbox's turn; False if its last one is less than the gap ago."""
+        query = {"_id": mailbox_id, "workspace_id": workspace, "last_at": {"$lte": now - gap}}
+        try:
+            return await self._mailbox_states.update_one(query, {"$set": {"last_at": now}}, upsert=True)
+        except Duplicate:
+            return False
 
     # ---- 6. record ----
 

@@ -10,6 +10,7 @@ from chassis.retry import retrying
 from sender import metrics, model
 from sender.model import Claim, Settlement
 from sender.reading import Read
+from sender.slots import Limited, Slots
 from sender.steps import Carried, Steps
 from sender.together import Together
 
@@ -46,11 +47,22 @@ class Transmission:
     `settlement`: what to record when `before_data` said no; None: the claim is somebody else's.
     """
 
-    def __init__(self, carried: Carried, read: Read, recipient: str, journal: Journal, steps: Steps) -> None:
+    def __init__(
+        self,
+        carried: Carried,
+        read: Read,
+        recipient: str,
+        limited: Limited,
+        slots: Slots,
+        journal: Journal,
+        steps: Steps,
+    ) -> None:
         self._carried = carried
         self._claim = carried.claim
         self._read = read
         self._recipient = recipient
+        self._limited = limited
+        self._slots = slots
         self._journal = journal
         self._steps = steps
         self.settlement: Settlement | None = None
@@ -61,8 +73,10 @@ class Transmission:
         Runs after RCPT was accepted, so that a slow server's greeting does not age the read, and
         `transmitting` covers nothing but DATA. Raises Retry when MongoDB fails: DATA has not begun then.
         """
-        for _ in range(MAX_ROUNDS):
+        for round_number in range(MAX_ROUNDS):
             if not await self._may_go():
+                return False
+            if round_number == 0 and not await self._has_slot():
                 return False
             if not await self._journal.enter(self._claim):
                 return False
@@ -78,6 +92,11 @@ class Transmission:
                 return False
         self.settlement = self._steps.busy()
         return False
+
+    async def _has_slot(self) -> bool:
+        """Spend the slot: no slot, no DATA; False with the settlement that follows."""
+        self.settlement = await self._slots.spend(self._claim, self._limited)
+        return self.settlement is None
 
     async def _may_go(self) -> bool:
         """Step 2 again where its read has aged; False with the settlement that a withdrawal is."""
