@@ -54,4 +54,4 @@ lock: $(filter .uv/bin/uv,$(UV))  ## pin every dependency anew (versions and has
 
 schemas: $(VENV)/.ready  ## write the generated schemas
 	$(PY) -m segue_contracts.schemas
-	$(PY) -m api openapi
+	$(PY) -m api openapi > services/api/openapi.json

@@ -4,11 +4,12 @@ from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from segue_contracts.ids import enrollment_id, split_dispatch_id
 from segue_contracts.message import LongText, Message, Scope, ShortText, UtcDatetime
 from segue_contracts.prospect import Prospect
+from segue_contracts.text import check_text
 from segue_contracts.topics import DELIVERY_COMMANDS, ENROLLMENT_COMMANDS, Topic
 
 
@@ -107,12 +108,15 @@ class Reschedule(EnrollmentCommand):
     at: UtcDatetime
 
 
+Words = Annotated[str, AfterValidator(check_text)]
+
+
 class Edit(EnrollmentCommand):
     """Change the words of remaining stages for this one person: stage id to changed fields."""
 
     event_type: Literal["edit"] = "edit"
     enrollment_id: UUID
-    stages: dict[str, dict[Literal["subject", "text"], str]] = Field(min_length=1, max_length=100)
+    stages: dict[str, dict[Literal["subject", "text"], Words]] = Field(min_length=1, max_length=100)
 
 
 class Migrate(EnrollmentCommand):

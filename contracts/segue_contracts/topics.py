@@ -8,7 +8,10 @@ PARTITIONS = 12
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One Kafka topic; `retention_ms` is None for a compacted one."""
+    """One Kafka topic; `retention_ms` is None for a compacted one.
+
+    `personal_data`: an ACL of its own, not for analytics. `public`: other teams write or read it.
+    """
 
     name: str
     purpose: str
@@ -21,13 +24,16 @@ class Topic:
 
 ENROLLMENT_COMMANDS = Topic(
     "segue.enrollment.commands.v1",
-    "What internal services and the API ask of the scheduler. The one topic with personal data.",
+    "What internal services and the API ask of the scheduler, with people's names, addresses and words.",
     7 * DAY_MS,
     personal_data=True,
     public=True,
 )
 DELIVERY_COMMANDS = Topic(
-    "segue.delivery.commands.v1", "What the API and the scheduler ask of the sender.", 7 * DAY_MS
+    "segue.delivery.commands.v1",
+    "What the API and the scheduler ask of the sender, with the notes that people write on tasks.",
+    7 * DAY_MS,
+    personal_data=True,
 )
 STAGE_DUE = Topic("segue.stage.due.v1", "A stage is due: scheduler to sender.", 3 * DAY_MS)
 STAGE_OUTCOMES = Topic(
@@ -58,7 +64,7 @@ SEQUENCE_STATE = Topic(
 )
 DEAD_LETTERS = Topic(
     "segue.dead.letters.v1",
-    "Records that could not be handled, with where they came from and why.",
+    "Records that could not be handled, as they came, with where from and why.",
     30 * DAY_MS,
     partitions=1,
     personal_data=True,

@@ -459,16 +459,13 @@ async def test_what_would_not_be_done_is_refused_and_not_ignored(world: World) -
         **SEQUENCE,
         "access": "confidential",
         "stages": [SEQUENCE["stages"][0], opened, ring],
-        "timing": {"catch_up": "spread", "holidays": {"of": ["DE", "team"]}},
-        "limits": {"new_people_per_day": 50, "already_in_a_sequence": "refuse"},
+        "timing": {"holidays": {"of": ["DE", "team"]}},
     }
     problem = await world.json("POST", "/v1/sequences", body, status=422)
     assert pointers(problem) == [
         "/stages/1/when",
         "/stages/2/overdue/do",
-        "/timing/catch_up",
         "/timing/holidays/of",
-        "/limits/new_people_per_day",
         "/access",
     ]
     assert "not tracked yet" in problem["errors"][0]["detail"]

@@ -106,6 +106,16 @@ async def test_a_letter_that_is_not_there_is_said_to_be_missing(scene: Scene) ->
     assert not await dead_letters.replay_letter(scene.settings, "3:0")
 
 
+async def test_what_is_not_whole_is_listed_and_never_replayed(scene: Scene) -> None:
+    await scene.park("apples", bytes(2_000_000), b"a1")
+    cut, whole = await dead_letters.letters(scene.settings)
+    assert int(cut.cut) > 2_000_000
+    assert whole.cut == ""
+    assert await dead_letters.replay(scene.settings, topic="apples") == 1
+    assert not await dead_letters.replay_letter(scene.settings, "0:0")
+    assert [record.value for record in await scene.arrived("apples", 1)] == [b"a1"]
+
+
 async def test_without_the_topic_the_command_says_so(kafka_bootstrap: str) -> None:
     settings = KafkaSettings(kafka_bootstrap_servers=kafka_bootstrap, kafka_topic_prefix=fresh_name())
     with pytest.raises(Fatal, match="no topic"):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from chassis.errors import Retry
+from chassis.errors import Fatal, Retry
 from chassis.kafka import Consumer, DeadLetters, Publisher, Received, Record, ensure_topics
 from chassis.retry import retrying
 from chassis.settings import KafkaSettings
@@ -105,3 +105,26 @@ async def test_a_consumer_ends_in_bounded_time_while_the_broker_is_away(
         async with asyncio.timeout(30):
             await consumer.stop()
             await task
+
+
+async def test_a_consumer_whose_cluster_lost_its_data_ends_so_that_a_restart_makes_the_topics_again(
+    kafka: LocalKafka, settings: KafkaSettings
+) -> None:
+    handled = asyncio.Event()
+
+    async def handle(_: Sequence[Received]) -> None:
+        handled.set()
+
+    async with Publisher(settings) as publisher:
+        consumer = Consumer(
+            settings, group="workers", topics=["things"], handle=handle, dead_letters=DeadLetters(publisher)
+        )
+        task = asyncio.create_task(consumer.run())
+        await publisher.publish(records(1))
+        await handled.wait()
+        await asyncio.to_thread(kafka.kill)
+        kafka.wipe()
+        await asyncio.to_thread(kafka.start)
+        async with asyncio.timeout(60):
+            with pytest.raises(Fatal, match="there is no topic things"):
+                await task

@@ -1,132 +1,32 @@
 """The scheduler on a real MongoDB with a captured publisher: what the end-to-end tests cannot time."""
 
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any
-from uuid import UUID, uuid4
+from collections.abc import AsyncIterator
 
 import pytest
 
 from chassis import documents as names
 from chassis.errors import Retry
-from chassis.kafka import Received, Record
-from chassis.store import Database
-from chassis.testing import FrozenClock, fresh_database, fresh_settings
-from scheduler.settings import SchedulerSettings
 from scheduler.store import ALL_SHARDS
-from scheduler.wiring import Parts, assemble
-from segue_contracts import codec
-from segue_contracts.commands import Enroll, Hold, HoldScope, Lift, Stop
-from segue_contracts.events import EnrollmentStop, Outcome, StageOutcome, StopReason
-from segue_contracts.message import Message, Scope
-from segue_contracts.prospect import Prospect
+from scheduler.testing import SEQUENCE, TWO_MAILS, Bench, open_bench
+from segue_contracts.commands import Hold, HoldScope, Lift, Migrate, Stop
+from segue_contracts.events import EnrollmentStop, Outcome, StopReason
+from segue_contracts.message import Scope
+from segue_contracts.topics import DELIVERY_COMMANDS, STAGE_DUE
 
 pytestmark = pytest.mark.stack
-
-WORKSPACE, SEQUENCE, MAILBOX, OWNER = (UUID(int=n) for n in range(1, 5))
-DOCUMENT = {
-    "name": "Engineers",
-    "stages": [
-        {"id": "hello", "channel": "email", "subject": "A job", "text": "Hi {{first_name}}"},
-        {"id": "nudge", "channel": "email", "after": "3 days", "text": "Did you see this?"},
-    ],
-}
-
-
-@dataclass
-class Captured:
-    """Keeps what would go to Kafka; `broken` refuses it."""
-
-    messages: list[Any] = field(default_factory=list)
-    broken: bool = False
-
-    async def publish(self, records: Sequence[Record]) -> None:
-        if self.broken:
-            raise Retry("the brokers are away")
-        self.messages += [codec.decode(r.topic, r.headers, r.value) for r in records]
-
-    def kinds(self, topic: str) -> list[str]:
-        return [str(m.event_type) for m in self.messages if m.TOPIC.name == topic]
-
-
-@dataclass
-class Bench:
-    """A scheduler under test."""
-
-    parts: Parts
-    database: Database
-    clock: FrozenClock
-    kafka: Captured
-
-    def message(self, kind: type[Message], **values: Any) -> Any:
-        now = self.clock.now()
-        base = {"event_id": uuid4(), "occurred_at": now, "recorded_at": now, "workspace_id": WORKSPACE}
-        return kind(**(base | values))
-
-    def enroll(self, who: str = "priya", **more: Any) -> Enroll:
-        prospect = Prospect(external_id=who, email=f"{who}@there.example", **({"first_name": "P"} | more))
-        command: Enroll = self.message(Enroll, sequence_id=SEQUENCE, prospect=prospect)
-        return command
-
-    async def command(self, *commands: Message) -> None:
-        await self.parts.commands.handle([received(c) for c in commands])
-
-    async def outcome(self, kind: Outcome, enrollment: UUID, **more: Any) -> None:
-        values = {"enrollment_id": enrollment, "stage_id": "hello", "attempt": 1} | more
-        await self.parts.outcomes.handle([received(self.message(StageOutcome, event_type=kind, **values))])
-
-    async def read(self, enrollment: UUID) -> dict[str, Any]:
-        doc = await self.database.collection(names.ENROLLMENTS).find_one({"_id": enrollment})
-        assert doc is not None
-        return doc
-
-
-def received(message: Message) -> Received:
-    e = codec.encode(message)
-    return Received(e.topic, 0, 0, e.key, e.value, e.headers, 0)
 
 
 @pytest.fixture
 async def bench(mongodb_uri: str) -> AsyncIterator[Bench]:
-    base = fresh_settings("unused:9092", mongodb_uri)
-    settings = SchedulerSettings(
-        kafka_bootstrap_servers="unused:9092",
-        mongodb_uri=mongodb_uri,
-        mongodb_database=base.mongodb_database,
-        secret_keys="a key for tests of sixteen or more",
-    )
-    async with fresh_database(settings) as database:
-        clock, kafka = FrozenClock(), Captured()
-        parts = assemble(settings, clock, database, kafka, lambda: ALL_SHARDS)
-        await parts.store.ensure_indexes()
-        await seed(database)
-        yield Bench(parts, database, clock, kafka)
-
-
-async def seed(database: Database) -> None:
-    owned = {"workspace_id": WORKSPACE, "owner_id": OWNER}
-    await database.collection(names.SEQUENCES).insert_one({"_id": SEQUENCE, **owned, "latest_version": 1})
-    await database.collection(names.SEQUENCE_VERSIONS).insert_one(
-        {
-            "_id": names.version_id(SEQUENCE, 1),
-            **owned,
-            "sequence_id": SEQUENCE,
-            "version": 1,
-            "document": DOCUMENT,
-            "mailbox_ids": [MAILBOX],
-        }
-    )
-    smtp = {"host": "127.0.0.1", "port": 25, "security": "none"}
-    await database.collection(names.MAILBOXES).insert_one(
-        {"_id": MAILBOX, **owned, "address": "ana@ourco.example", "smtp": smtp}
-    )
+    async with open_bench(mongodb_uri) as opened:
+        yield opened
 
 
 async def test_an_enroll_twice_makes_one_enrollment_and_one_story(bench: Bench) -> None:
     enroll = bench.enroll()
     await bench.command(enroll, enroll)
     await bench.command(enroll)
-    assert bench.kafka.kinds("segue.enrollment.events.v1") == ["enrolled", "stage_scheduled"]
+    assert bench.kafka.kinds() == ["enrolled", "stage_scheduled"]
     e = await bench.read(enroll.enrollment_id)
     assert (e["seq"], e["outbox"]) == (2, [])
 
@@ -143,7 +43,7 @@ async def test_a_dispatch_is_written_before_it_is_published(bench: Bench) -> Non
     assert await bench.parts.due.tick() == 0
     bench.clock.advance(121)
     assert await bench.parts.due.tick() == 1
-    (due,) = [m for m in bench.kafka.messages if m.TOPIC.name == "segue.stage.due.v1"]
+    (due,) = bench.kafka.of(STAGE_DUE)
     assert due.attempt == 1
 
 
@@ -165,7 +65,7 @@ async def test_a_stop_in_flight_owes_a_recall_until_it_is_confirmed(bench: Bench
     await bench.command(bench.message(Stop, enrollment_id=enroll.enrollment_id))
     bench.clock.advance(121)
     await bench.parts.due.tick()
-    assert bench.kafka.kinds("segue.delivery.commands.v1") == ["recall", "recall"]
+    assert bench.kafka.kinds(DELIVERY_COMMANDS) == ["recall", "recall"]
     await bench.outcome(Outcome.RECALLED, enroll.enrollment_id)
     bench.clock.advance(days=1)
     assert await bench.parts.due.tick() == 0
@@ -182,7 +82,7 @@ async def test_a_persons_stop_ends_what_was_asked_for_before_it_and_nothing_late
         scope=Scope.PERSON,
         person_id=e["person_id"],
     )
-    await bench.parts.stop_records.handle([received(stop), received(stop)])
+    await bench.stop(stop, stop)
     assert (await bench.read(before.enrollment_id))["stop"]["cause_id"] == stop.event_id
     bench.clock.advance(60)
     later = bench.enroll().model_copy(update={"generation": 2})
@@ -226,15 +126,49 @@ async def test_events_that_the_broker_did_not_take_are_told_by_the_sweep(bench: 
     bench.kafka.broken = False
     bench.clock.advance(11)
     await bench.parts.outbox.sweep()
-    assert bench.kafka.kinds("segue.enrollment.events.v1") == ["enrolled", "stage_scheduled"]
+    assert bench.kafka.kinds() == ["enrolled", "stage_scheduled"]
     assert (await bench.read(enroll.enrollment_id))["outbox"] == []
 
 
 async def test_a_missing_token_is_refused_and_nothing_is_left_behind(bench: Bench) -> None:
     enroll = bench.enroll(first_name=None)
     await bench.command(enroll)
-    assert bench.kafka.kinds("segue.enrollment.events.v1") == ["refused"]
+    assert bench.kafka.kinds() == ["refused"]
     assert await bench.database.collection(names.ENROLLMENTS).find({}) == []
+
+
+async def test_a_sequence_that_refuses_the_busy_takes_a_person_once(bench: Bench) -> None:
+    await bench.add_version(2, {**TWO_MAILS, "limits": {"already_in_a_sequence": "refuse"}})
+    strict = {"sequence_version": 2}
+    one, same, other = (
+        bench.enroll(who).model_copy(update={**strict, "generation": n})
+        for who, n in (("priya", 1), ("priya", 2), ("wei", 1))
+    )
+    await bench.command(one, same, other)
+    later = bench.enroll().model_copy(update={**strict, "generation": 3})
+    await bench.command(later)
+    found = await bench.database.collection(names.ENROLLMENTS).find({})
+    assert {e["_id"] for e in found} == {one.enrollment_id, other.enrollment_id}
+    results = await bench.database.collection(names.COMMAND_RESULTS).find({})
+    assert [r["reasons"][0]["code"] for r in results] == ["already_in_a_sequence"] * 2
+
+
+async def test_a_stage_that_a_migration_leaves_and_comes_back_to_counts_its_attempts_on(
+    bench: Bench,
+) -> None:
+    first = {"id": "first", "channel": "email", "subject": "Before", "text": "Hello"}
+    await bench.add_version(2, {**TWO_MAILS, "stages": [first, *TWO_MAILS["stages"]]})
+    (enrollment,) = await bench.enrolled("priya")
+    await bench.parts.due.tick()
+    await bench.command(bench.message(Migrate, enrollment_id=enrollment, to_version=2))
+    await bench.outcome(Outcome.DEFERRED, enrollment, until=bench.clock.now())
+    bench.clock.advance(1)
+    await bench.parts.due.tick()
+    await bench.outcome(Outcome.SENT, enrollment, stage_id="first")
+    bench.clock.advance(days=1)
+    await bench.parts.due.tick()
+    tries = [(m.stage_id, m.attempt) for m in bench.kafka.of(STAGE_DUE)]
+    assert tries == [("hello", 1), ("first", 1), ("hello", 2)]
 
 
 async def test_the_due_query_walks_the_due_index(bench: Bench) -> None:

@@ -77,7 +77,7 @@ async def test_the_first_n_go_now_and_the_rest_when_the_window_has_passed(
 async def test_a_cap_holds_although_several_schedulers_reserve_at_once(
     database: Database, clock: FrozenClock
 ) -> None:
-    caps = [Cap("mailbox:a", 40, DAY), Cap("mailbox:a", 10, HOUR), Cap("mailbox:a", 1, 60)]
+    caps = [Cap("mailbox:a", 40, DAY), Cap("mailbox:a", 10, HOUR), Cap("mailbox:a", 1, 60, paced=True)]
     schedulers = [Slots(SlotStore(database), clock) for _ in range(3)]
     await asyncio.gather(*(each.place([asked(caps) for _ in range(20)]) for each in schedulers * 2))
     found = await times(database)
@@ -168,7 +168,7 @@ async def test_a_slot_is_valid_for_a_while_and_only_for_its_attempt(
 
 async def test_nobody_is_placed_outside_the_open_time(database: Database, clock: FrozenClock) -> None:
     morning = [Span(NOW + timedelta(days=day), NOW + timedelta(days=day, minutes=30)) for day in range(300)]
-    caps = [Cap("mailbox:a", 5, DAY), Cap("mailbox:a", 1, 300)]
+    caps = [Cap("mailbox:a", 5, DAY), Cap("mailbox:a", 1, 300, paced=True)]
     found = await Slots(SlotStore(database), clock).place([asked(caps, spans=morning) for _ in range(40)])
     for step in found.values():
         assert isinstance(step, Step)

@@ -24,6 +24,17 @@ def test_both_spellings_are_understood() -> None:
     assert parse({**allowed, "SEGUE_FAULTS": planned}) == {"a": Fault("stop", 3), "b": Fault("kill", 1)}
 
 
+async def test_a_file_of_faults_may_come_and_go_while_the_process_runs(tmp_path: Path) -> None:
+    file = tmp_path / "faults.json"
+    faults = Faults(parse({"SEGUE_ALLOW_FAULTS": "1", "SEGUE_FAULTS": f"@{file}"}))
+    await faults.point("a")
+    file.write_text('{"a": "error"}')
+    with pytest.raises(RuntimeError, match="fault at a"):
+        await faults.point("a")
+    file.unlink()
+    await faults.point("a")
+
+
 async def test_only_the_nth_hit_of_the_named_point_acts() -> None:
     faults = Faults({"a": Fault("error", 2)})
     await faults.point("b")

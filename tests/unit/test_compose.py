@@ -15,7 +15,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sender.compose import Address, ComposeError, Mail, compose, message_id, reply_subject, wire_address
+from chassis.wording import reply_subject
+from sender.compose import Address, ComposeError, Mail, compose, message_id, wire_address
 
 PLAIN = Mail(
     sender=Address("ana@ourco.example", "Ana Sousa"),

@@ -190,6 +190,15 @@ def test_a_refusal_does_not_repeat_what_it_refuses() -> None:
     assert "priya" not in str(refused.value)
 
 
+def test_words_for_one_person_are_held_to_what_a_sequence_may_say() -> None:
+    (edit,) = (message for message in MESSAGES if message.event_type == "edit")
+    encoded = codec.encode(edit)
+    whole = json.loads(encoded.value)
+    whole["stages"] = {"nudge": {"text": "a NUL: \0"}}
+    with pytest.raises(codec.DecodeError, match="control characters"):
+        codec.decode(encoded.topic, encoded.headers, json.dumps(whole).encode())
+
+
 def test_an_unknown_kind_of_event_reads_as_unknown() -> None:
     encoded = codec.encode(MESSAGES[19])
     value = encoded.value.replace(b'"enrolled"', b'"teleported"')

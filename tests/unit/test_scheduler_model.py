@@ -147,6 +147,33 @@ def test_only_what_is_in_flight_keeps_a_wish_pending() -> None:
     assert model.pending(enrollment(), {"migrate": 2}).set == {"pending": {"migrate": 2}}
 
 
+@pytest.mark.parametrize("state", sorted(LIVE))
+def test_whoever_changes_company_stays_where_they_are(state: State) -> None:
+    e = enrollment(state, company_key="old", company_id=UUID(int=8))
+    change = model.moved(e, "new", UUID(int=9), NOON)
+    assert (change.to, change.unset, change.chapters) == (state, (), ())
+    assert change.set == {"company_key": "new", "company_id": UUID(int=9)}
+    assert model.moved(e, None, None, NOON).unset == ("company_key",)
+
+
+def test_only_the_old_companys_hold_lets_go_of_whoever_changes_company() -> None:
+    held = enrollment(State.SCHEDULED, company_key="old", company_id=UUID(int=8))
+    by_company = model.moved({**held, "parked_by": f"company:{UUID(int=8)}"}, "new", UUID(int=9), NOON)
+    assert (by_company.set["due_at"], "parked_by" in by_company.unset) == (NOON, True)
+    by_person = model.moved({**held, "parked_by": f"person:{UUID(int=3)}"}, "new", UUID(int=9), NOON)
+    assert ("due_at" in by_person.set, "parked_by" in by_person.unset) == (False, False)
+
+
+def test_the_mark_of_what_is_broken_remembers_when_it_began_and_was_due() -> None:
+    e = enrollment(State.SCHEDULED)
+    e["broken"] = model.broken(e, "due", 1, "KeyError: 'zone'", NOON, 30)
+    e["due_at"] = NOON + timedelta(seconds=30)
+    again = model.broken(e, "due", 2, "KeyError: 'zone'", NOON + timedelta(seconds=30), 60)
+    assert (again["since"], again["due_at"]) == (NOON, NOON)
+    assert again["again_at"] == NOON + timedelta(seconds=90)
+    assert model.was_due(e) == NOON
+
+
 def test_chapters_are_numbered_without_gaps_and_make_stable_events() -> None:
     e = enrollment()
     chapters = number(e, model.completed(e, outcome(Outcome.SENT), None), NOON)

@@ -51,7 +51,7 @@ def test_a_service_has_its_life_and_health_from_the_chassis_and_none_of_its_own(
     package = SERVICES / service / service.replace("-", "_")
     assert "service.main(" in (package / "__main__.py").read_text()
     wiring = (package / "wiring.py").read_text()
-    assert ("listening(settings, service.health)" in wiring) != ("service.serve(settings, " in wiring)
+    assert ("listening(settings, service.health" in wiring) != ("service.serve(settings, " in wiring)
     for file in package.rglob("*.py"):
         text = file.read_text()
         for own in ("/health/", '"/metrics"', "AppRunner", "add_signal_handler"):

@@ -58,9 +58,12 @@ class Client:
         async with self._session.post(path, data=text.encode(), headers=headers) as answer:
             return await _checked(answer)
 
-    async def receive(self, mailbox: Mapping[str, Any], raw: bytes) -> Json:
-        """Hand in a raw message that arrived for a mailbox, signed as its provider would."""
-        stamp = str(int(time.time()))
+    async def receive(self, mailbox: Mapping[str, Any], raw: bytes, *, at: float | None = None) -> Json:
+        """Hand in a raw message that arrived for a mailbox, signed as its provider would.
+
+        `at` is when it was signed, in Unix seconds; default: now.
+        """
+        stamp = str(int(time.time() if at is None else at))
         digest = hmac.new(
             mailbox["inbound_secret"].encode(), stamp.encode() + b"." + raw, hashlib.sha256
         ).hexdigest()
@@ -71,6 +74,51 @@ class Client:
         }
         async with self._session.post(f"/v1/inbound/{mailbox['id']}", data=raw, headers=headers) as answer:
             return await _checked(answer)
+
+    async def connect(self, address: str, host: str, port: int) -> Json:
+        """Connect a mailbox that sends through a mail server on this machine; with its `inbound_secret`."""
+        smtp = {"host": host, "port": port, "security": "none"}
+        return await self.post("/v1/mailboxes", {"address": address, "smtp": smtp})
+
+    async def publish(self, document: str) -> str:
+        """Save a sequence written in YAML; its id."""
+        sequence = await self.post_text("/v1/sequences", document, "application/yaml")
+        return str(sequence["id"])
+
+    async def enroll(self, sequence: str, who: str, **fields: Any) -> str:
+        """Enroll one person, by default `<who>@there.example` with a phone; the enrollment's id."""
+        return str((await self._enroll(sequence, who, fields))["enrollment_id"])
+
+    async def refusal(self, sequence: str, who: str, **fields: Any) -> list[Json]:
+        """Enroll as `enroll` does; the reasons for which the scheduler refused it."""
+        command = (await self._enroll(sequence, who, fields))["command_id"]
+        refused = await eventually(
+            lambda: self.get(f"/v1/commands/{command}"), until=lambda c: c["state"] == "refused"
+        )
+        reasons: list[Json] = refused["reasons"]
+        return reasons
+
+    async def _enroll(self, sequence: str, who: str, fields: Json) -> Json:
+        person = {"external_id": who, "email": f"{who}@there.example", "first_name": who.title()}
+        prospect = {**person, "phone": "+49 30 123456", **fields}
+        answer = await self.post(f"/v1/sequences/{sequence}/enrollments", {"prospect": prospect})
+        accepted: Json = answer["accepted"][0]
+        return accepted
+
+    async def enrollment(self, enrollment_id: str) -> Json:
+        """The enrollment; one that is not there yet has the state `unknown`."""
+        try:
+            return await self.get(f"/v1/enrollments/{enrollment_id}")
+        except Refused as refused:
+            if refused.status != 404:
+                raise
+            return {"state": "unknown"}
+
+    async def reached(self, enrollment_id: str, *states: str, seconds: float = 30.0) -> Json:
+        """The enrollment, once it is in one of these states."""
+        return await eventually(
+            lambda: self.enrollment(enrollment_id), until=lambda e: e["state"] in states, seconds=seconds
+        )
 
 
 async def eventually(

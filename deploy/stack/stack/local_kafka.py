@@ -154,6 +154,7 @@ def server_properties(port: int, controller_port: int, data: Path) -> dict[str, 
         "log.dirs": str(data),
         "auto.create.topics.enable": "false",
         "group.initial.rebalance.delay.ms": "0",
+        "group.min.session.timeout.ms": "1000",  # tests that kill members do not want to wait for ten seconds
         **_internal_topics_of_one_node(),
         # A killed broker comes back only once its old session has ended.
         "broker.session.timeout.ms": "3000",

@@ -100,6 +100,10 @@ class Members:
         """The organisation."""
         return await self._workspaces.find_one({"_id": workspace})
 
+    async def limit_workspace(self, workspace: Workspace, limits: Document) -> None:
+        """Replace its sending limits."""
+        await self._workspaces.update_one({"_id": workspace}, {"$set": {"limits": limits}})
+
     async def workspace_named(self, name: str) -> Document | None:
         """For bootstrap: the organisation of that name."""
         return await self._workspaces.find_one({"name": {"$eq": name}})

@@ -16,11 +16,15 @@ DAY = 24 * HOUR
 
 @dataclass(frozen=True, slots=True)
 class Cap:
-    """At most `count` messages under `key` in any half-open window of `seconds`."""
+    """At most `count` messages under `key` in any half-open window of `seconds`.
+
+    `paced`: one at a time, and the sender keeps the distance as well, to the second.
+    """
 
     key: str
     count: int
     seconds: int
+    paced: bool = False
 
 
 def caps_of(
@@ -35,12 +39,20 @@ def caps_of(
     """The caps over one message; `is_first`: the first of its sequence for this person. Empty: it needs no
     slot.
     """
-    of_mailbox, of_workspace = f"mailbox:{mailbox.id}", workspace.limits if workspace else None
-    wanted = (
-        (of_mailbox, mailbox.limits.per_day, DAY),
-        (of_mailbox, mailbox.limits.per_hour, HOUR),
-        (of_mailbox, 1 if mailbox.limits.gap_seconds else None, mailbox.limits.gap_seconds or 0),
-        (f"person:{person_id}", of_workspace.per_person_per_day if of_workspace else None, DAY),
-        (f"new:{sequence_id}", limits.new_people_per_day if is_first else None, DAY),
-    )
-    return tuple(Cap(key, count, seconds) for key, count, seconds in wanted if count)
+    caps: list[Cap] = []
+    of_mailbox = mailbox.limits
+    if of_mailbox.per_day:
+        caps.append(_of_mailbox(mailbox.id, of_mailbox.per_day, DAY))
+    if of_mailbox.per_hour:
+        caps.append(_of_mailbox(mailbox.id, of_mailbox.per_hour, HOUR))
+    if of_mailbox.gap_seconds:
+        caps.append(_of_mailbox(mailbox.id, 1, of_mailbox.gap_seconds))
+    if workspace is not None and workspace.limits.per_person_per_day:
+        caps.append(Cap(f"person:{person_id}", workspace.limits.per_person_per_day, DAY))
+    if is_first and limits.new_people_per_day:
+        caps.append(Cap(f"new:{sequence_id}", limits.new_people_per_day, DAY))
+    return tuple(caps)
+
+
+def _of_mailbox(mailbox_id: UUID, count: int, seconds: int) -> Cap:
+    return Cap(f"mailbox:{mailbox_id}", count, seconds, paced=count == 1)

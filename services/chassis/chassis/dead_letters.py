@@ -3,7 +3,7 @@
 `replay` publishes the original key, value and headers to the topic a letter came from. For each such topic it
 remembers in a consumer group of its own how far it came, so that a letter is replayed once; `--letter`
 replays a chosen one again and leaves that mark alone. Every handler is idempotent, so a replay too many does
-no harm.
+no harm. A record that was too large to be parked whole (`cut`: its size in bytes) is listed, never replayed.
 """
 
 # aiokafka carries no annotations on most of its methods
@@ -24,9 +24,9 @@ from aiokafka.errors import KafkaError
 
 from chassis.errors import Fatal, Retry
 from chassis.kafka.connection import client_options
-from chassis.kafka.letters import PREFIX
+from chassis.kafka.letters import CUT, PREFIX
 from chassis.kafka.publisher import Publisher
-from chassis.kafka.records import Headers, Record
+from chassis.kafka.records import Headers, Record, headers_of
 from chassis.kafka.topics import partition_count
 from chassis.settings import KafkaSettings, load
 from segue_contracts.topics import DEAD_LETTERS
@@ -50,16 +50,17 @@ class Letter:
     error: str
     attempts: str
     at: str
+    cut: str
 
     @classmethod
     def read(cls, record: ConsumerRecord[bytes | None, bytes | None]) -> Self:
         """From a record of the dead-letter topic; a label that is missing reads as empty."""
         labels = {
             name.removeprefix(PREFIX): value.decode("utf-8", "replace")
-            for name, value in record.headers
+            for name, value in headers_of(record.headers)
             if name.startswith(PREFIX)
         }
-        names = ("topic", "partition", "offset", "group", "code", "error", "attempts", "at")
+        names = ("topic", "partition", "offset", "group", "code", "error", "attempts", "at", CUT)
         return cls(f"{record.partition}:{record.offset}", *(labels.get(name, "") for name in names))
 
 
@@ -85,7 +86,8 @@ async def replay(settings: KafkaSettings, *, topic: str, limit: int | None = Non
         marks: dict[TopicPartition, int] = {}
         replayed = 0
         async for record in _until_the_end(consumer):
-            if Letter.read(record).topic == topic:
+            found = Letter.read(record)
+            if found.topic == topic and not found.cut:
                 records.append(original(record))
             marks[TopicPartition(record.topic, record.partition)] = record.offset + 1
             if len(records) == BATCH or replayed + len(records) == limit:
@@ -96,7 +98,7 @@ async def replay(settings: KafkaSettings, *, topic: str, limit: int | None = Non
 
 
 async def replay_letter(settings: KafkaSettings, letter: str) -> bool:
-    """Publish one letter, named `partition:offset`, again; whether it is still there."""
+    """Publish one letter, named `partition:offset`, again; False if it is not there, or not whole."""
     partition, offset = (int(part) for part in letter.split(":"))
     if partition >= await partition_count(settings, DEAD_LETTERS):
         return False
@@ -104,7 +106,7 @@ async def replay_letter(settings: KafkaSettings, letter: str) -> bool:
     async with Publisher(settings) as publisher, _reader(settings, group=None) as consumer:
         consumer.seek(chosen, offset)
         async for record in _until_the_end(consumer):
-            if (record.partition, record.offset) == (partition, offset):
+            if (record.partition, record.offset) == (partition, offset) and not Letter.read(record).cut:
                 await publisher.publish([original(record)])
                 return True
     return False
@@ -114,8 +116,9 @@ def original(record: ConsumerRecord[bytes | None, bytes | None]) -> Record:
     """The record that a letter was made of, marked with the letter it comes from."""
     letter = Letter.read(record)
     mark: Headers = ((REPLAYED, letter.letter.encode()),)
-    headers = tuple(each for each in record.headers if not each[0].startswith(PREFIX) and each[0] != REPLAYED)
-    return Record(letter.topic, record.key, record.value, (*headers, *mark))
+    headers = headers_of(record.headers)
+    own = tuple(each for each in headers if not each[0].startswith(PREFIX) and each[0] != REPLAYED)
+    return Record(letter.topic, record.key, record.value, (*own, *mark))
 
 
 async def _publish_and_mark(
@@ -220,7 +223,7 @@ async def _list(settings: KafkaSettings, options: argparse.Namespace) -> int:
 async def _replay(settings: KafkaSettings, options: argparse.Namespace) -> int:
     if options.letter is not None:
         found = await replay_letter(settings, options.letter)
-        print(f"{options.letter}: {'replayed' if found else 'not there'}")
+        print(f"{options.letter}: {'replayed' if found else 'not there, or not whole'}")
         return 0 if found else 1
     topics = {options.topic} if options.topic else {each.topic for each in await letters(settings)}
     for topic in sorted(topics):

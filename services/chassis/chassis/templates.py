@@ -12,6 +12,8 @@ from jinja2 import Template as JinjaTemplate
 from jinja2.filters import do_title
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from segue_contracts.text import RESERVED_TOKEN_NAMES
+
 Kind = Literal["text", "html", "header"]
 Value = str | int | float | None
 
@@ -303,10 +305,6 @@ _HTML = _environment(autoescape=True)
 
 # --- from the recruiters' form to Jinja's
 
-_RESERVED = frozenset(
-    {"and", "or", "not", "in", "is", "if", "else", "elif", "endif", "true", "false", "none", "True", "False"}
-    | {"None", "self", "super", "loop", "caller", "varargs", "kwargs"}
-)
 _STRING = r'"(?:[^"\\]|\\.)*"' + r"|'(?:[^'\\]|\\.)*'"
 _ANY_STRING = re.compile(_STRING, re.DOTALL)
 _OPENING = re.compile(r"\{\{|\{%|\{#")
@@ -365,7 +363,7 @@ class _Rewriter:
         if found is None:
             raise self._error(self._explain_token())
         name, then = found.groups()
-        if name in _RESERVED:
+        if name in RESERVED_TOKEN_NAMES:
             raise self._error(f"{name} can't be the name of a token")
         if then == "}}":
             self._emit(f"{{{{ {name}", " }}", found.end())
@@ -592,7 +590,7 @@ def _check_text(node: nodes.Node) -> None:
 def _check_name(node: nodes.Node | None, names: list[str]) -> None:
     if not isinstance(node, nodes.Name) or node.ctx != "load":
         raise _refused(node)
-    if node.name in _RESERVED or not re.fullmatch(_NAME, node.name):
+    if node.name in RESERVED_TOKEN_NAMES or not re.fullmatch(_NAME, node.name):
         raise TemplateError(f"{node.name[:64]} can't be the name of a token", node.lineno)
     names.append(node.name)
 

@@ -24,7 +24,7 @@ from chassis.kafka import Received, ensure_topics
 from chassis.kafka.connection import client_options
 from chassis.kafka.consumer import HANDLED
 from chassis.kafka.progress import Look, Progress
-from chassis.kafka.records import Place
+from chassis.kafka.records import Place, headers_of
 from chassis.retry import backoff, retrying
 from chassis.settings import KafkaSettings
 from chassis.telemetry import correlated, correlation_of, fields
@@ -41,8 +41,7 @@ BUG_TRIES = 3
 TRANSIENT_TRIES = 6
 TRANSIENT_CAP_SECONDS = 5.0
 """All tries together stay below half a minute: what fails longer is left to the sweep."""
-SESSION_SECONDS = 10.0
-HEARTBEAT_SECONDS = 3.0
+HEARTBEATS_PER_SESSION = 3
 COMMIT_SECONDS = 1.0
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
@@ -295,7 +294,7 @@ class InboundStream:
             message.offset,
             message.key,
             message.value,
-            tuple(headers or ()),
+            headers_of(headers or ()),
             int((message.timestamp or 0) * 1000),
         )
 
@@ -311,8 +310,8 @@ def build_app(
         settings.kafka_topic_prefix + GROUP,
         broker=[f"kafka://{server.strip()}" for server in settings.kafka_bootstrap_servers.split(",")],
         broker_credentials=credentials(settings),
-        broker_session_timeout=SESSION_SECONDS,
-        broker_heartbeat_interval=HEARTBEAT_SECONDS,
+        broker_session_timeout=settings.kafka_session_seconds,
+        broker_heartbeat_interval=settings.kafka_session_seconds / HEARTBEATS_PER_SESSION,
         broker_commit_interval=COMMIT_SECONDS,
         consumer_auto_offset_reset="earliest",
         key_serializer="raw",

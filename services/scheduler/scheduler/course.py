@@ -1,24 +1,25 @@
 """What lies before an enrollment: its version's stages, planned for this person and this sender."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
+from chassis.caps import Cap, caps_of
 from chassis.clock import Clock
-from chassis.documents import MailboxView, VersionView
+from chassis.documents import MailboxView, VersionView, WorkspaceView
 from scheduler.model import Document, Step
-from scheduler.plan import Refused, Sender, plan
+from scheduler.plan import Free, Refused, Sender, plan
 from scheduler.store import SchedulerStore
 from segue_contracts.ids import dispatch_id
 from segue_contracts.message import Channel
 from segue_contracts.prospect import Prospect
-from segue_contracts.sequence import Condition, SequenceDocument, parse_sequence
+from segue_contracts.sequence import MANUAL_CHANNELS, Condition, SequenceDocument, parse_sequence
 from segue_contracts.timing import parse_windows
 
 VERSIONS_KEPT = 1000
-MAILBOX_SECONDS = 5.0
+SETTINGS_SECONDS = 5.0
 LONGEST_TIME_OFF_DAYS = 400
 
 
@@ -49,9 +50,16 @@ class Course:
         return after if after < len(stages) else None
 
     def step(
-        self, enrollment_id: UUID, index: int, base: datetime, now: datetime | None = None
+        self,
+        enrollment_id: UUID,
+        index: int,
+        base: datetime,
+        now: datetime | None = None,
+        free: Free | None = None,
     ) -> Step | Refused:
-        """The stage at `index` with its time, counted from `base`; with `now`, planned again from then."""
+        """The stage at `index` with its time, counted from `base`; with `now`, planned again from then; with
+        `free`, at the first free time.
+        """
         document = self.version.document
         stage = document.stages[index]
         planned = plan(
@@ -63,6 +71,7 @@ class Course:
             sender=sender_of(self.mailbox),
             first=index == 0,
             now=now,
+            free=free,
         )
         if isinstance(planned, Refused):
             return planned
@@ -71,6 +80,22 @@ class Course:
             stage.id, index, Channel(stage.channel), planned.at, planned.send_before, planned.zone, reasons
         )
 
+    def ahead(
+        self, enrollment_id: UUID, completed: Sequence[str], base: datetime
+    ) -> Iterator[tuple[int, Step | Refused]]:
+        """The stages after the completed ones, by position, each counted from the time of the one before.
+
+        Nothing comes after one that is refused.
+        """
+        done = list(completed)
+        while (index := self.next_index(done)) is not None:
+            step = self.step(enrollment_id, index, base)
+            yield index, step
+            if isinstance(step, Refused):
+                return
+            base = step.at
+            done.append(step.stage_id)
+
     def wanted(self, index: int) -> bool:
         """Whether the stage's `when` holds for this person now."""
         condition = self.version.document.stages[index].when
@@ -78,7 +103,7 @@ class Course:
 
 
 def holds(condition: Condition, prospect: Prospect) -> bool:
-    """Whether a `when` is true. Opens and clicks are not tracked yet: nothing counts as opened or clicked."""
+    """Whether a `when` is true. Opens and clicks are not tracked: the api refuses what asks for them."""
     if condition.has is not None:
         name = condition.has
         value = getattr(prospect, name, None) if name in Prospect.model_fields else None
@@ -108,13 +133,14 @@ def _days(time_off: Sequence[str]) -> frozenset[date]:
 
 
 class Courses:
-    """Loads courses; versions never change and are kept, mailboxes are read anew every few seconds."""
+    """Loads courses; versions never change and are kept, settings are read anew every few seconds."""
 
     def __init__(self, store: SchedulerStore, clock: Clock) -> None:
         self._store = store
         self._clock = clock
         self._versions: OrderedDict[tuple[UUID, UUID, int], Version] = OrderedDict()
         self._mailboxes: dict[tuple[UUID, UUID], tuple[float, MailboxView | None]] = {}
+        self._workspaces: dict[UUID, tuple[float, WorkspaceView | None]] = {}
 
     async def version(self, workspace: UUID, sequence_id: UUID, version: int) -> Version | None:
         """A published version, None if there is none."""
@@ -134,10 +160,36 @@ class Courses:
         """A mailbox as it was at most a few seconds ago."""
         key, now = (workspace, mailbox_id), self._clock.monotonic()
         known = self._mailboxes.get(key)
-        if known is None or now - known[0] > MAILBOX_SECONDS:
+        if known is None or now - known[0] > SETTINGS_SECONDS:
             known = (now, await self._store.mailbox(workspace, mailbox_id))
             self._mailboxes[key] = known
         return known[1]
+
+    async def workspace(self, workspace: UUID) -> WorkspaceView | None:
+        """A workspace's settings as they were at most a few seconds ago."""
+        now = self._clock.monotonic()
+        known = self._workspaces.get(workspace)
+        if known is None or now - known[0] > SETTINGS_SECONDS:
+            known = (now, await self._store.workspace(workspace))
+            self._workspaces[workspace] = known
+        return known[1]
+
+    async def caps(self, e: Document) -> tuple[Cap, ...]:
+        """The sending limits over an enrollment's current stage; none over a task of a person."""
+        if Channel(e["channel"]) in MANUAL_CHANNELS:
+            return ()
+        version = await self.version(e["workspace_id"], e["sequence_id"], e["sequence_version"])
+        mailbox = await self.mailbox(e["workspace_id"], e["mailbox_id"])
+        if version is None or mailbox is None:
+            return ()
+        return caps_of(
+            mailbox,
+            await self.workspace(e["workspace_id"]),
+            version.document.limits,
+            sequence_id=e["sequence_id"],
+            person_id=e["person_id"],
+            is_first=e["stage_index"] == 0,
+        )
 
     async def load(
         self, enrollments: Sequence[Document], versions: dict[UUID, int] | None = None

@@ -5,6 +5,7 @@ import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID, uuid5
 
 from chassis import faults
@@ -14,9 +15,22 @@ from chassis.kafka import Record
 from chassis.telemetry import counter, fields, histogram
 from scheduler.course import Course, Courses
 from scheduler.holds import Holds
-from scheduler.model import Change, Document, State, failed, replanned, skipped
+from scheduler.isolation import Isolation, Work
+from scheduler.model import (
+    LIVE,
+    Change,
+    Document,
+    IllegalMove,
+    State,
+    Step,
+    failed,
+    replanned,
+    skipped,
+    was_due,
+)
 from scheduler.outbox import Outbox, Publishes
-from scheduler.plan import LATE_AFTER, Refused, late_policy
+from scheduler.plan import LATE_AFTER, Free, Refused, late_policy
+from scheduler.slots import Asked, Slots
 from scheduler.stops import Stops
 from scheduler.store import SchedulerStore, Write
 from segue_contracts.events import StageDue
@@ -43,6 +57,8 @@ class DueLoop:
         courses: Courses,
         holds: Holds,
         stops: Stops,
+        slots: Slots,
+        isolation: Isolation,
         clock: Clock,
         *,
         shards: Callable[[], Sequence[int]],
@@ -56,6 +72,8 @@ class DueLoop:
         self._courses = courses
         self._holds = holds
         self._stops = stops
+        self._slots = slots
+        self._isolation = isolation
         self._clock = clock
         self._shards = shards
         self._redelivery_seconds = redelivery_seconds
@@ -81,16 +99,18 @@ class DueLoop:
         self._stopping.set()
 
     async def tick(self) -> int:
-        """One round; how many enrollments were due."""
-        now = self._clock.now()
-        due = await self._store.due(self._shards(), now, BATCH)
-        waiting = [e for e in due if State(e["state"]) is State.SCHEDULED]
-        ready = await self._sort_out(waiting) if waiting else []
-        flying = [e for e in due if State(e["state"]) is State.DISPATCHED]
-        await self._dispatch([*ready, *flying])
-        await self._ask_again([e for e in due if State(e["state"]) in (State.AWAITING_TASK, State.IN_DOUBT)])
-        await self._recall([e for e in due if e.get("owes_recall")])
+        """One round; how many enrollments were due. One that can't be carried on is put aside alone."""
+        due = await self._store.due(self._shards(), self._clock.now(), BATCH)
+        await self._isolation.carry(Work.DUE, due, self._carry)
         return len(due)
+
+    async def _carry(self, due: Sequence[Document]) -> None:
+        found = _by_state(due)
+        waiting = found[State.SCHEDULED]
+        ready = await self._sort_out(waiting) if waiting else []
+        await self._dispatch([*ready, *found[State.DISPATCHED]])
+        await self._ask_again([*found[State.AWAITING_TASK], *found[State.IN_DOUBT]])
+        await self._recall(found[State.STOPPED])
 
     async def _sort_out(self, waiting: Sequence[Document]) -> list[Document]:
         """Park what is held, plan again what is late or out of its window; the rest is ready to go."""
@@ -108,7 +128,31 @@ class DueLoop:
         ]
         await self._outbox.commit(writes)
         moved = {w.enrollment["_id"] for w in writes}
-        return [e for e in free if e["_id"] not in moved]
+        return await self._within_limits([e for e in free if e["_id"] not in moved])
+
+    async def _within_limits(self, ready: list[Document]) -> list[Document]:
+        """What has no limit, or room under it now; the rest gets the first free time, and room at it."""
+        caps = {e["_id"]: over for e in ready if (over := await self._courses.caps(e))}
+        if not caps:
+            return ready
+        limited = [e for e in ready if e["_id"] in caps]
+        valid = await self._slots.valid(limited)
+        wanted = [e for e in limited if e["_id"] not in valid]
+        courses = await self._courses.load(wanted)
+        asked = [
+            Asked(e, caps[e["_id"]], partial(_step, courses[e["_id"]], e))
+            for e in wanted
+            if e["_id"] in courses
+        ]
+        found, now = await self._slots.place(asked), self._clock.now()
+        writes = [
+            Write(a.enrollment, change)
+            for a in asked
+            if (change := _put_off(a.enrollment, found[a.enrollment["_id"]], now)) is not None
+        ]
+        await self._outbox.commit(writes)
+        moved = {w.enrollment["_id"] for w in writes}
+        return [e for e in ready if e["_id"] not in moved]
 
     async def _courses_where_needed(self, free: Sequence[Document], now: datetime) -> dict[UUID, Course]:
         """Only what may not simply go needs its stages read."""
@@ -125,7 +169,7 @@ class DueLoop:
 
     def _late_policy(self, catch_up: CatchUp | None, e: Document, now: datetime) -> CatchUp | None:
         tolerated = max(LATE_AFTER, timedelta(seconds=LATE_REAL_SECONDS * self._clock.speed))
-        return late_policy(catch_up, e["due_at"], now, late_after=tolerated)
+        return late_policy(catch_up, was_due(e), now, late_after=tolerated)
 
     def _change(self, e: Document, course: Course, now: datetime) -> Change | None:
         """What happens instead of a dispatch, None if it goes."""
@@ -146,32 +190,34 @@ class DueLoop:
         """Write first, then publish for the whole batch, matched or not: the sender reads the truth."""
         if not ready:
             return
-        now = self._clock.now()
+        now, records = self._clock.now(), [self._due_record(e) for e in ready]
         deadline = self._clock.in_real(self._redelivery_seconds)
         await self._store.dispatch([e["_id"] for e in ready], now, deadline, self._clock.real_now())
         await faults.point("scheduler.after_dispatched")
-        await self._publisher.publish([self._due_record(e) for e in ready])
+        await self._publisher.publish(records)
         for e in ready:
             fresh = State(e["state"]) is State.SCHEDULED
             DISPATCHED.labels("due" if fresh else "redelivery").inc()
             if fresh:
-                LATENESS.observe((now - e["due_at"]).total_seconds())
+                LATENESS.observe((now - was_due(e)).total_seconds())
 
     async def _ask_again(self, waiting: Sequence[Document]) -> None:
         if not waiting:
             return
+        records = [self._due_record(e) for e in waiting]
         deadline = self._clock.in_real(self._ask_again_seconds)
         states = (State.AWAITING_TASK, State.IN_DOUBT)
         await self._store.ask_again([e["_id"] for e in waiting], self._clock.now(), deadline, states)
-        await self._publisher.publish([self._due_record(e) for e in waiting])
+        await self._publisher.publish(records)
         DISPATCHED.labels("ask_again").inc(len(waiting))
 
     async def _recall(self, owing: Sequence[Document]) -> None:
         if not owing:
             return
+        records = [self._stops.recall_record(e, e["owes_recall"]) for e in owing]
         deadline = self._clock.in_real(self._redelivery_seconds)
         await self._store.ask_again([e["_id"] for e in owing], self._clock.now(), deadline, (State.STOPPED,))
-        await self._publisher.publish([self._stops.recall_record(e, e["owes_recall"]) for e in owing])
+        await self._publisher.publish(records)
         DISPATCHED.labels("recall").inc(len(owing))
 
     def _due_record(self, e: Document) -> Record:
@@ -190,8 +236,30 @@ class DueLoop:
         )
 
 
+def _by_state(due: Sequence[Document]) -> dict[State, list[Document]]:
+    """IllegalMove for one that is due although it has ended and owes no recall: it would be due for ever."""
+    found: dict[State, list[Document]] = {state: [] for state in State}
+    for e in due:
+        state = State(e["state"])
+        if state not in LIVE and not (state is State.STOPPED and e.get("owes_recall")):
+            raise IllegalMove(f"{state} and due, but nothing is left to do")
+        found[state].append(e)
+    return found
+
+
 def _is_over(e: Document, now: datetime) -> bool:
     return e["send_before"] is not None and now >= e["send_before"]
+
+
+def _step(course: Course, e: Document, free: Free) -> Step | Refused:
+    return course.step(e["_id"], e["stage_index"], e["base"], free=free)
+
+
+def _put_off(e: Document, step: Step | Refused, now: datetime) -> Change | None:
+    """None: there is room now."""
+    if isinstance(step, Refused):
+        return failed(e, now, step.code)
+    return replanned(e, step, now, "cap") if step.at > now else None
 
 
 def _skip(e: Document, course: Course, reason: str, now: datetime) -> Change:

@@ -1,47 +1,62 @@
 """Enrolls: many at once, idempotent, refused with reasons; none slips past a stop or a suppression."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from chassis.clock import Clock
-from chassis.documents import SequenceView, WorkspaceView
+from chassis.documents import SequenceView
 from chassis.kafka import Record
 from chassis.secrets import Secrets
 from chassis.telemetry import counter
-from chassis.templates import Kind, TemplateError, TokenMissing, compile_template
 from chassis.tokens import token_values
+from chassis.wording import words_of
 from scheduler.course import Course, Courses
 from scheduler.model import Document, Step, enrolled
 from scheduler.outbox import Outbox, Publishes
+from scheduler.people import People, Told, company_of
 from scheduler.plan import Refused
 from scheduler.stops import Cause, Stops, cause_of
 from scheduler.store import SchedulerStore
 from scheduler.story import person_of, refused_event
 from segue_contracts.commands import Enroll
 from segue_contracts.ids import shard
-from segue_contracts.prospect import Prospect
 from segue_contracts.sequence import AlreadyEnrolled
 
 ENROLLS = counter("segue_scheduler_enrolls", "Enroll commands by what became of them", ["outcome"])
-WORKSPACE_SECONDS = 5.0
 
 
 @dataclass(slots=True)
 class Candidate:
-    """One enroll on its way; the first problem found ends it."""
+    """One enroll on its way; the first problem found ends it. `there`: the enrollment exists already."""
 
     command: Enroll
     problems: list[Document] = field(default_factory=list)
     sequence: SequenceView | None = None
     course: Course | None = None
     step: Step | None = None
-    company_id: UUID | None = None
+    person: Document | None = None
+    there: Document | None = None
 
     @property
     def id(self) -> UUID:
         return self.command.enrollment_id
+
+    @property
+    def told(self) -> Told:
+        return Told(self.command.workspace_id, self.command.prospect, self.command.occurred_at)
+
+    @property
+    def company_key(self) -> str | None:
+        """As the person is stored; before that, as the command has it."""
+        if self.person is None:
+            return self.command.prospect.effective_company_key
+        return company_of(self.person)[0]
+
+    def starts_at(self, now: datetime) -> datetime:
+        """The base of the first stage."""
+        return max(self.command.start_at or now, now)
 
     def refuse(self, code: str, detail: str) -> None:
         """Add a reason against it."""
@@ -58,6 +73,7 @@ class Enrolling:
         publisher: Publishes,
         courses: Courses,
         stops: Stops,
+        people: People,
         secrets: Secrets,
         clock: Clock,
     ) -> None:
@@ -66,28 +82,51 @@ class Enrolling:
         self._publisher = publisher
         self._courses = courses
         self._stops = stops
+        self._people = people
         self._secrets = secrets
         self._clock = clock
-        self._workspaces: dict[UUID, tuple[float, WorkspaceView | None]] = {}
 
     async def enroll(self, commands: Sequence[Enroll]) -> None:
         """Enroll or refuse each; at most one command for an enrollment id in one call."""
-        candidates = [Candidate(c) for c in commands]
-        known = await self._known(candidates)
-        fresh = [c for c in candidates if c.id not in known]
-        await self._check(fresh)
-        accepted = [c for c in fresh if not c.problems]
+        candidates = await self.review(commands)
+        accepted = [c for c in candidates if c.there is None and not c.problems]
         await self._save_people(accepted)
         now, recorded_at = self._clock.now(), self._clock.real_now()
         await self._outbox.begin([_enrollment(c, now, recorded_at) for c in accepted])
-        await self._repeat(candidates, known)
         await self._refuse([c for c in candidates if c.problems])
-        await self._see_stops([c for c in candidates if not c.problems])
+        there = [c for c in candidates if not c.problems]
+        await self._follow_people(there)
+        await self._see_stops(there)
         ENROLLS.labels("enrolled").inc(len(accepted))
 
-    async def _known(self, candidates: Sequence[Candidate]) -> Mapping[UUID, Document]:
-        workspaces = {c.command.workspace_id for c in candidates}
-        return await self._store.enrollments(workspaces, [c.id for c in candidates])
+    async def review(self, commands: Sequence[Enroll]) -> list[Candidate]:
+        """What becomes of each, in their order, by every check that `enroll` makes; writes nothing."""
+        candidates = [Candidate(c) for c in commands]
+        known = await self._store.enrollments({c.workspace_id for c in commands}, [c.id for c in candidates])
+        for candidate in candidates:
+            candidate.there = known.get(candidate.id)
+        await self._check([c for c in candidates if c.there is None])
+        _tell_of_those_there(candidates)
+        return candidates
+
+    async def suppressed(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Those who must not be written to."""
+        ids = {c.id: self._suppression_ids(c.command) for c in candidates}
+        found = await self._store.suppressed(
+            {c.command.workspace_id for c in candidates}, [i for some in ids.values() for i in some]
+        )
+        return [c for c in candidates if found.intersection(ids[c.id])]
+
+    async def values(self, command: Enroll, course: Course) -> Mapping[str, str]:
+        """What the tokens stand for, for this person in this course."""
+        workspace = await self._courses.workspace(command.workspace_id)
+        return token_values(
+            command.prospect.model_dump(mode="json"),
+            course.version.document.tokens,
+            course.mailbox.display_name,
+            course.mailbox.signature,
+            workspace.tokens if workspace else {},
+        )
 
     # ---- checks ---------------------------------------------------------------------------------
 
@@ -95,11 +134,11 @@ class Enrolling:
         await self._find_sequences(candidates)
         await self._check_suppressions([c for c in candidates if not c.problems])
         await self._check_stops([c for c in candidates if not c.problems])
-        await self._check_others([c for c in candidates if not c.problems])
         now = self._clock.now()
         for candidate in candidates:
             if not candidate.problems:
                 await self._check_stages(candidate, now)
+        await self._check_others([c for c in candidates if not c.problems])
 
     async def _find_sequences(self, candidates: Sequence[Candidate]) -> None:
         sequences = await self._store.sequences(
@@ -132,7 +171,7 @@ class Enrolling:
         candidate.course = Course(version, mailbox, command.prospect)
 
     async def _check_suppressions(self, candidates: Sequence[Candidate]) -> None:
-        for candidate in await self._suppressed(candidates):
+        for candidate in await self.suppressed(candidates):
             candidate.refuse("suppressed", "this address or its domain must not be written to")
 
     async def _check_stops(self, candidates: Sequence[Candidate]) -> None:
@@ -147,71 +186,45 @@ class Enrolling:
             {c.command.workspace_id for c in strict}, {person_of(c.command) for c in strict}
         )
         busy = {e["person_id"] for e in others}
-        for candidate in strict:
-            if person_of(candidate.command) in busy:
+        for candidate in candidates:
+            person = person_of(candidate.command)
+            if _refuses_others(candidate) and person in busy:
                 candidate.refuse("already_in_a_sequence", "the person is in another sequence already")
+            else:
+                busy.add(person)
 
     async def _check_stages(self, candidate: Candidate, now: datetime) -> None:
         course, command = candidate.course, candidate.command
         assert course is not None
-        workspace = await self._workspace(command.workspace_id)
-        values = token_values(
-            command.prospect.model_dump(mode="json"),
-            course.version.document.tokens,
-            course.mailbox.display_name,
-            course.mailbox.signature,
-            workspace.tokens if workspace else {},
-        )
+        values = await self.values(command, course)
         for index, stage in enumerate(course.version.document.stages):
             if not course.wanted(index):
                 continue
             address = stage.address_field
             if address and not getattr(command.prospect, address):
                 candidate.refuse(f"{address}_missing", f"stage {stage.id} needs the prospect's {address}")
-            for code, detail in _template_problems(stage.subject, stage.text, values):
+            for code, detail in words_of(stage, values).problems:
                 candidate.refuse(code, f"stage {stage.id}: {detail}")
-        step = course.step(command.enrollment_id, 0, max(command.start_at or now, now))
+        step = course.step(command.enrollment_id, 0, candidate.starts_at(now))
         if isinstance(step, Refused):
             candidate.refuse(step.code, step.detail)
         else:
             candidate.step = step
 
-    async def _workspace(self, workspace: UUID) -> WorkspaceView | None:
-        now = self._clock.monotonic()
-        known = self._workspaces.get(workspace)
-        if known is None or now - known[0] > WORKSPACE_SECONDS:
-            known = (now, await self._store.workspace(workspace))
-            self._workspaces[workspace] = known
-        return known[1]
-
     # ---- effects --------------------------------------------------------------------------------
 
     async def _save_people(self, accepted: Sequence[Candidate]) -> None:
-        keys = {
-            (c.command.workspace_id, key)
-            for c in accepted
-            if (key := c.command.prospect.effective_company_key)
-        }
-        companies = await self._store.companies(
-            [{"_id": uuid4(), "workspace_id": workspace, "key": key} for workspace, key in sorted(keys)]
-        )
+        people = await self._people.save([c.told for c in accepted])
         for c in accepted:
-            key = c.command.prospect.effective_company_key
-            c.company_id = companies[(c.command.workspace_id, key)] if key else None
-        people = {person_of(c.command): person_document(c.command, c.company_id) for c in accepted}
-        if people:
-            await self._store.save_people(list(people.values()))
+            c.person = people[c.told.person_id]
 
-    async def _repeat(self, candidates: Sequence[Candidate], known: Mapping[UUID, Document]) -> None:
-        """What was there already: this very command again is fine, any other one is told so."""
-        for candidate in candidates:
-            e = known.get(candidate.id)
-            if e is None or e.get("command_id") == candidate.command.event_id:
-                continue
-            if e.get("tombstone"):
-                candidate.refuse("stopped", f"stopped before it was enrolled: {e['stop']['reason']}")
-            else:
-                candidate.refuse("already_enrolled", "enroll with a higher generation to enroll again")
+    async def _follow_people(self, there: Sequence[Candidate]) -> None:
+        """Facts that came with these enrolls, or meanwhile, hold for every enrollment of the person."""
+        people = await self._people.follow(
+            {c.command.workspace_id for c in there}, [c.told.person_id for c in there]
+        )
+        for c in there:
+            c.person = people.get(c.told.person_id)
 
     async def _refuse(self, refused: Sequence[Candidate]) -> None:
         if not refused:
@@ -239,7 +252,7 @@ class Enrolling:
         """Read stops and suppressions after the insert: whichever came first, one sees the other."""
         causes = {c.id: cause_of(stop) for c, stop in await self._stops_over(enrolled_now)}
         now = self._clock.now()
-        for c in await self._suppressed(enrolled_now):
+        for c in await self.suppressed(enrolled_now):
             causes[c.id] = Cause(c.command.event_id, c.command.workspace_id, "suppressed", "", now)
         if causes:
             await self._stops.stop_enrollments(causes)
@@ -258,13 +271,6 @@ class Enrolling:
                 over.append((c, stop))
         return over
 
-    async def _suppressed(self, candidates: Sequence[Candidate]) -> list[Candidate]:
-        ids = {c.id: self._suppression_ids(c.command) for c in candidates}
-        found = await self._store.suppressed(
-            {c.command.workspace_id for c in candidates}, [i for some in ids.values() for i in some]
-        )
-        return [c for c in candidates if found.intersection(ids[c.id])]
-
     def _suppression_ids(self, command: Enroll) -> tuple[str, ...]:
         email, workspace = command.prospect.email, command.workspace_id
         if not email:
@@ -276,33 +282,12 @@ class Enrolling:
         )
 
 
-def person_document(command: Enroll, company_id: UUID | None) -> Document:
-    """The person as an enroll tells of them."""
-    return {
-        "_id": person_of(command),
-        "workspace_id": command.workspace_id,
-        "external_id": command.prospect.external_id,
-        "company_id": company_id,
-        "company_key": command.prospect.effective_company_key,
-        **person_facts(command.prospect, command.occurred_at),
-    }
-
-
-def person_facts(prospect: Prospect, at: datetime) -> Document:
-    """What is known of a person since `at`, with the addresses that answers are matched by."""
-    return {
-        "prospect": prospect.model_dump(mode="json"),
-        "addresses": [prospect.email.lower()] if prospect.email else [],
-        "phones": [prospect.phone] if prospect.phone else [],
-        "facts_at": at,
-    }
-
-
 def _enrollment(c: Candidate, now: datetime, recorded_at: datetime) -> Document:
     command, course, step = c.command, c.course, c.step
     assert course is not None
     assert step is not None
-    key = command.prospect.effective_company_key
+    assert c.person is not None
+    key, company_id = company_of(c.person)
     identity = {
         "_id": c.id,
         "workspace_id": command.workspace_id,
@@ -311,17 +296,29 @@ def _enrollment(c: Candidate, now: datetime, recorded_at: datetime) -> Document:
         "person_id": person_of(command),
         "external_id": command.prospect.external_id,
         "generation": command.generation,
-        "company_id": c.company_id,
+        "company_id": company_id,
         **({"company_key": key} if key else {}),
         "owner_id": course.version.view.owner_id,
         "mailbox_id": course.mailbox.id,
         "is_test": command.is_test,
         "command_id": command.event_id,
         "issued_at": command.occurred_at,
-        "start_at": max(command.start_at or now, now),
+        "start_at": c.starts_at(now),
         "shard": shard(c.id),
     }
     return enrolled(identity, step, now, recorded_at)
+
+
+def _tell_of_those_there(candidates: Sequence[Candidate]) -> None:
+    """What was there already: this very command again is fine, any other one is told so."""
+    for candidate in candidates:
+        e = candidate.there
+        if e is None or e.get("command_id") == candidate.command.event_id:
+            continue
+        if e.get("tombstone"):
+            candidate.refuse("stopped", f"stopped before it was enrolled: {e['stop']['reason']}")
+        else:
+            candidate.refuse("already_enrolled", "enroll with a higher generation to enroll again")
 
 
 def _refuses_others(c: Candidate) -> bool:
@@ -329,24 +326,8 @@ def _refuses_others(c: Candidate) -> bool:
     return c.course.version.document.limits.already_in_a_sequence is AlreadyEnrolled.REFUSE
 
 
-def _template_problems(
-    subject: str | None, text: str | None, values: Mapping[str, str]
-) -> Iterable[tuple[str, str]]:
-    kinds: tuple[tuple[str | None, Kind], ...] = ((subject, "header"), (text, "text"))
-    for source, kind in kinds:
-        if source is None:
-            continue
-        try:
-            compile_template(source, kind=kind).render(values)
-        except TokenMissing as error:
-            for name in error.names:
-                yield "token_missing", f"{{{{{name}}}}} has no value and no fallback"
-        except TemplateError as error:
-            yield "template", str(error)
-
-
 def _keys(c: Candidate) -> tuple[object, ...]:
-    key = c.command.prospect.effective_company_key
+    key = c.company_key
     return (person_of(c.command), key) if key else (person_of(c.command),)
 
 

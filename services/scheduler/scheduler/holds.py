@@ -1,14 +1,17 @@
 """Holds: documents that pause everything under them; what they parked comes back when they end."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from uuid import UUID
 
 from chassis.clock import Clock
 from chassis.documents import EnrollmentView, hold_id, hold_is_active
-from scheduler.course import Courses
-from scheduler.model import Document, State, failed, parked, unparked
+from scheduler.course import Course, Courses
+from scheduler.isolation import Isolation, Work
+from scheduler.model import Change, Document, failed, parked, unparked
 from scheduler.outbox import Outbox
 from scheduler.plan import Refused
+from scheduler.slots import Slots
 from scheduler.store import SchedulerStore, Write
 from segue_contracts.commands import Hold, Lift
 
@@ -19,10 +22,20 @@ BATCH = 500
 class Holds:
     """Sets and lifts holds, parks what is due under one, and brings it back."""
 
-    def __init__(self, store: SchedulerStore, outbox: Outbox, courses: Courses, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: SchedulerStore,
+        outbox: Outbox,
+        courses: Courses,
+        slots: Slots,
+        isolation: Isolation,
+        clock: Clock,
+    ) -> None:
         self._store = store
         self._outbox = outbox
         self._courses = courses
+        self._slots = slots
+        self._isolation = isolation
         self._clock = clock
         self._cache: dict[str, tuple[float, Document | None]] = {}
 
@@ -46,25 +59,26 @@ class Holds:
             await self._bring_back(lifted["_id"])
 
     async def over(self, enrollments: Sequence[Document], *, fresh: bool = False) -> dict[UUID, Document]:
-        """The active hold over each enrollment, where there is one; at most a second old unless `fresh`."""
+        """An active hold over each enrollment, where there is one; at most a second old unless `fresh`."""
+        return {i: holds[0] for i, holds in (await self.active(enrollments, fresh=fresh)).items() if holds}
+
+    async def active(
+        self, enrollments: Sequence[Document], *, fresh: bool = False
+    ) -> dict[UUID, list[Document]]:
+        """Every active hold over each enrollment; at most a second old unless `fresh`."""
         wanted = {e["_id"]: EnrollmentView.read(e).hold_ids() for e in enrollments}
         workspaces = {e["workspace_id"] for e in enrollments}
         known = await self._look_up(workspaces, {each for ids in wanted.values() for each in ids}, fresh)
         now = self._clock.now()
-        found: dict[UUID, Document] = {}
-        for enrollment_id, ids in wanted.items():
-            for each in ids:
-                hold = known.get(each)
-                if hold is not None and hold_is_active(hold, now):
-                    found[enrollment_id] = hold
-                    break
-        return found
+        holding = {i: hold for i, hold in known.items() if hold_is_active(hold, now)}
+        return {i: [holding[each] for each in ids if each in holding] for i, ids in wanted.items()}
 
     async def park(self, enrollments: Sequence[Document], over: dict[UUID, Document]) -> None:
         """Take what is held out of the due index; then read once more, for a hold may just have ended."""
         now = self._clock.now()
         writes = [Write(e, parked(e, over[e["_id"]], now)) for e in enrollments]
         await self._outbox.commit(writes)
+        await self._slots.free(enrollments)
         still = await self.over(enrollments, fresh=True)
         for ended in {over[e["_id"]]["_id"] for e in enrollments if e["_id"] not in still}:
             await self._bring_back(ended)
@@ -78,21 +92,16 @@ class Holds:
 
     async def _bring_back(self, ended: str) -> None:
         """In batches: each enrollment is planned again from now under its catch-up policy."""
-        while found := await self._store.parked_under(ended, BATCH):
-            now = self._clock.now()
-            courses = await self._courses.load(found)
-            writes = []
-            for e in found:
-                course = courses.get(e["_id"])
-                if course is None or State(e["state"]) is not State.SCHEDULED:
-                    writes.append(Write(e, failed(e, now, "sequence_unreadable")))
-                    continue
-                late = now if now > e["planned_at"] else None
-                step = course.step(e["_id"], e["stage_index"], e["base"], late)
-                change = failed(e, now, step.code) if isinstance(step, Refused) else unparked(e, step, now)
-                writes.append(Write(e, change))
-            if not await self._outbox.commit(writes):
-                return
+        full = True
+        while full:
+            found = await self._store.parked_under(ended, self._clock.real_now(), BATCH)
+            await self._isolation.carry(Work.UNPARK, found, self._unpark)
+            full = len(found) == BATCH
+
+    async def _unpark(self, found: Sequence[Document]) -> None:
+        now = self._clock.now()
+        courses = await self._courses.load(found)
+        await self._outbox.commit([Write(e, _unparked(e, courses.get(e["_id"]), now)) for e in found])
 
     async def _look_up(
         self, workspaces: Iterable[UUID], ids: Iterable[str], fresh: bool
@@ -107,6 +116,13 @@ class Holds:
             self._cache.update({i: (read_at, found.get(i)) for i in missing})
         known = {i: self._cache[i][1] for i in ids if i in self._cache}
         return {i: hold for i, hold in known.items() if hold is not None}
+
+
+def _unparked(e: Document, course: Course | None, now: datetime) -> Change:
+    if course is None:
+        return failed(e, now, "sequence_unreadable")
+    step = course.step(e["_id"], e["stage_index"], e["base"], now if now > e["planned_at"] else None)
+    return failed(e, now, step.code) if isinstance(step, Refused) else unparked(e, step, now)
 
 
 def _identity(command: Hold | Lift) -> Document:

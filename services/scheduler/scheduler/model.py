@@ -1,12 +1,13 @@
 """The states of an enrollment and the only ways between them; pure: time and plans are arguments."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
+from chassis.documents import hold_id
 from segue_contracts.events import EnrollmentEventType as Event
 from segue_contracts.events import Outcome, StageOutcome
 from segue_contracts.message import Channel
@@ -225,7 +226,7 @@ def _onward(e: Document, trigger: Trigger, told: Document, at: datetime, followi
     planned = _planned(e, following, at)
     return Change(
         to,
-        {"completed": done, "base": at, **_step(following, attempt=0)},
+        {"completed": done, "base": at, **_step(following, _attempt(e, following))},
         _WAITING,
         (told, planned),
     )
@@ -234,7 +235,9 @@ def _onward(e: Document, trigger: Trigger, told: Document, at: datetime, followi
 def replanned(e: Document, step: Step, at: datetime, reason: str = "") -> Change:
     """The current stage (or, after a migration, another one) has a new time."""
     to = move(e, Trigger.PLANNED, State.SCHEDULED)
-    return Change(to, _step(step, _attempt(e, step)), _WAITING, (_planned(e, step, at, reason),))
+    return Change(
+        to, _step(step, _attempt(e, step)) | _left(e, step), _WAITING, (_planned(e, step, at, reason),)
+    )
 
 
 def returned(e: Document, outcome: StageOutcome, due_at: datetime, step: Step | None) -> Change:
@@ -245,9 +248,8 @@ def returned(e: Document, outcome: StageOutcome, due_at: datetime, step: Step | 
     told = chapter(Event.STAGE_DEFERRED, outcome.occurred_at, e, until=due_at, **facts)
     if step is None:
         return Change(to, {"due_at": due_at}, _WAITING, (told,))
-    return Change(
-        to, _step(step, _attempt(e, step)), _WAITING, (told, _planned(e, step, outcome.occurred_at))
-    )
+    planned = _planned(e, step, outcome.occurred_at)
+    return Change(to, _step(step, _attempt(e, step)) | _left(e, step), _WAITING, (told, planned))
 
 
 def awaiting_task(e: Document, outcome: StageOutcome, ask_again_at: datetime) -> Change:
@@ -342,6 +344,21 @@ def edited(e: Document, change: Change, edits: Mapping[str, Mapping[Any, str]]) 
     return replace(change, set={**change.set, "edits": merged})
 
 
+def moved(e: Document, company_key: str | None, company_id: UUID | None, at: datetime) -> Change:
+    """The person is at another company since `at`, or at none: no transition.
+
+    What the old company's hold has parked comes back to the due loop, which looks at the new one's.
+    """
+    company: Document = {"company_id": company_id, **({"company_key": company_key} if company_key else {})}
+    gone = () if company_key else ("company_key",)
+    old = e.get("company_id")
+    if old is None or e.get("parked_by") != hold_id("company", old):
+        return Change(State(e["state"]), company, gone)
+    to = move(e, Trigger.PLANNED, State.SCHEDULED)
+    told = chapter(Event.LIFTED, at, e)
+    return Change(to, {**company, "due_at": e["planned_at"]}, ("parked_by", *gone), (told,))
+
+
 def pending(e: Document, wish: Document) -> Change:
     """In flight: the outcome applies the wish; a later one of the same kind replaces it."""
     if State(e["state"]) not in IN_FLIGHT:
@@ -349,8 +366,38 @@ def pending(e: Document, wish: Document) -> Change:
     return Change(State(e["state"]), {"pending": {**(e.get("pending") or {}), **wish}})
 
 
+def broken(e: Document, work: str, tries: int, error: str, recorded_at: datetime, seconds: float) -> Document:
+    """The mark of an enrollment that could not be carried on: no transition, the next write removes it.
+
+    `due_at` keeps the deadline that it had, because lateness counts from there; `again_at` is real time.
+    """
+    before = e.get("broken") or {}
+    return {
+        "work": work,
+        "error": error,
+        "tries": tries,
+        "since": before.get("since", recorded_at),
+        "again_at": recorded_at + timedelta(seconds=seconds),
+        "due_at": before.get("due_at") or e.get("due_at"),
+    }
+
+
+def was_due(e: Document) -> datetime:
+    """When what is due was due, before it was put aside as broken."""
+    due_at: datetime = (e.get("broken") or {}).get("due_at") or e["due_at"]
+    return due_at
+
+
 def _attempt(e: Document, step: Step) -> int:
-    return int(e["attempt"]) if step.stage_id == e["stage_id"] else 0
+    """A dispatch never counts from the beginning again: an attempt is one try, for the sender too."""
+    return int(e["attempt"] if step.stage_id == e["stage_id"] else e.get("tried", {}).get(step.stage_id, 0))
+
+
+def _left(e: Document, step: Step) -> Document:
+    """What is kept of a stage that is left before it was completed: a migration may come back to it."""
+    if step.stage_id == e["stage_id"] or not e["attempt"]:
+        return {}
+    return {"tried": {**e.get("tried", {}), e["stage_id"]: e["attempt"]}}
 
 
 def _step(step: Step, attempt: int) -> Document:
@@ -399,9 +446,17 @@ def enrolled(identity: Document, step: Step, at: datetime, recorded_at: datetime
     }
     start = chapter(Event.ENROLLED, at, {"sequence_version": e["sequence_version"]})
     chapters = (start, _planned(e, step, at))
-    e["history"] = [{**c, "seq": n, "rec": recorded_at} for n, c in enumerate(chapters, 1)]
+    e["history"] = numbered(chapters, 1, recorded_at, e.get("company_id"))
     e["seq"] = len(chapters)
     return e
+
+
+def numbered(
+    chapters: Iterable[Document], first: int, recorded_at: datetime, company_id: UUID | None
+) -> list[Document]:
+    """Chapters as they go into the history, with what may change later and its events must keep."""
+    kept: Document = {"rec": recorded_at} | ({"company_id": company_id} if company_id else {})
+    return [{**c, "seq": n, **kept} for n, c in enumerate(chapters, first)]
 
 
 def tombstone(

@@ -9,6 +9,7 @@ from chassis.clock import Clock
 from chassis.errors import Retry
 from chassis.kafka import Record
 from chassis.telemetry import counter
+from scheduler.isolation import Isolation, Work
 from scheduler.model import Document
 from scheduler.store import SchedulerStore, Write
 from scheduler.story import event_of, number
@@ -30,9 +31,12 @@ class Publishes(Protocol):
 class Outbox:
     """Commits changes of enrollments and publishes their events."""
 
-    def __init__(self, store: SchedulerStore, publisher: Publishes, clock: Clock) -> None:
+    def __init__(
+        self, store: SchedulerStore, publisher: Publishes, isolation: Isolation, clock: Clock
+    ) -> None:
         self._store = store
         self._publisher = publisher
+        self._isolation = isolation
         self._clock = clock
 
     async def commit(self, writes: Sequence[Write]) -> set[UUID]:
@@ -61,8 +65,11 @@ class Outbox:
 
     async def sweep(self) -> None:
         """Publish what a crash left untold."""
-        older_than = self._clock.real_now() - timedelta(seconds=UNTOLD_SECONDS)
-        left = await self._store.untold(older_than, SWEEP_BATCH)
+        now = self._clock.real_now()
+        left = await self._store.untold(now - timedelta(seconds=UNTOLD_SECONDS), now, SWEEP_BATCH)
+        await self._isolation.carry(Work.OUTBOX, left, self._tell_again)
+
+    async def _tell_again(self, left: Sequence[Document]) -> None:
         records: list[Record] = []
         for e in left:
             owed = {entry["seq"] for entry in e["outbox"]}

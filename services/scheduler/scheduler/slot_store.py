@@ -41,8 +41,14 @@ class SlotStore:
     """Slots and books."""
 
     def __init__(self, database: Database) -> None:
+        self._database = database
         self._slots = database.collection(names.SLOTS)
         self._books = database.collection(names.SLOT_BOOKS)
+
+    async def ensure_indexes(self) -> None:
+        """Create what is missing."""
+        for name, indexes in INDEXES.items():
+            await self._database.collection(name).ensure_indexes(indexes)
 
     async def revision(self, workspace: UUID) -> int:
         """The book's revision, with nothing pending; what was is carried out first."""
@@ -72,7 +78,7 @@ class SlotStore:
             return revision
         pending = [_document(workspace, slot, revision + 1) for slot in slots]
         book = {"_id": workspace, "workspace_id": workspace, "rev": revision + 1, "pending": pending}
-        if not await self._books.replace_one({"_id": workspace, "rev": revision}, book):
+        if not await self._books.replace_one({**_of(workspace), "rev": revision}, book):
             return None
         await self._carry_out(book)
         return revision + 2
@@ -91,40 +97,46 @@ class SlotStore:
         )
         return {doc["_id"] for doc in found}
 
-    async def free(self, workspaces: Iterable[UUID], enrollments: Iterable[UUID]) -> int:
-        """Give back the unspent slots of these enrollments."""
-        return await self._slots.delete_many(
-            {
-                "workspace_id": {"$in": list(workspaces)},
-                "enrollment_id": {"$in": list(enrollments)},
-                "spent_at": None,
-            }
-        )
+    async def free(self, workspaces: Iterable[UUID], enrollments: Iterable[UUID]) -> None:
+        """Give back the unspent slots of these enrollments; the books move on: everybody looks anew."""
+        within = {"$in": list(workspaces)}
+        unspent = {"workspace_id": within, "enrollment_id": {"$in": list(enrollments)}, "spent_at": None}
+        if await self._slots.delete_many(unspent):
+            await self._books.update_many({"_id": within}, {"$inc": {"rev": 1}})
 
     async def forget(self, until: datetime) -> int:
         """Delete what no window reaches any more, spent or not, in all workspaces."""
         return await self._slots.delete_many({"until": {"$lt": until}})
 
     async def _book(self, workspace: UUID) -> Document:
-        book = await self._books.find_one({"_id": workspace})
+        book = await self._books.find_one(_of(workspace))
         if book is None:
             await self._books.insert_new(
                 [{"_id": workspace, "workspace_id": workspace, "rev": 0, "pending": []}]
             )
-            book = await self._books.find_one({"_id": workspace})
+            book = await self._books.find_one(_of(workspace))
         assert book is not None, "just inserted"
         return book
 
     async def _carry_out(self, book: Document) -> None:
         """Copy what is pending, then clear it; each step may be done twice."""
         older: list[Any] = [
-            ReplaceOne({"_id": slot["_id"], "n": {"$lt": slot["n"]}}, slot, upsert=True)
+            ReplaceOne(
+                {"_id": slot["_id"], "workspace_id": slot["workspace_id"], "n": {"$lt": slot["n"]}},
+                slot,
+                upsert=True,
+            )
             for slot in book["pending"]
         ]
         if older:
             await self._slots.bulk(older)
         cleared = {**book, "rev": book["rev"] + 1, "pending": []}
-        await self._books.replace_one({"_id": book["_id"], "rev": book["rev"]}, cleared)
+        await self._books.replace_one({**_of(book["_id"]), "rev": book["rev"]}, cleared)
+
+
+def _of(workspace: UUID) -> Document:
+    """The book of a workspace."""
+    return {"_id": workspace, "workspace_id": workspace}
 
 
 def _document(workspace: UUID, slot: Slot, revision: int) -> Document:

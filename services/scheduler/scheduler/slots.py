@@ -25,6 +25,7 @@ VALID_REAL_SECONDS = 30.0
 """A slot that is not spent so soon is void: on a fast clock, in real time."""
 SKEW_SECONDS = 10
 """How far the clocks of two services may be apart, at most."""
+MOST_OFFSET_SECONDS = 120
 ROOMS_KEPT = 20_000
 TRIES = 20
 
@@ -51,6 +52,10 @@ class Slots:
         self._valid = max(VALID_SECONDS, int(VALID_REAL_SECONDS * clock.speed))
         self._books: OrderedDict[UUID, _Book] = OrderedDict()
         self._alone = asyncio.Lock()
+
+    async def ensure_indexes(self) -> None:
+        """Create what is missing."""
+        await self._store.ensure_indexes()
 
     async def valid(self, enrollments: Sequence[Document]) -> set[UUID]:
         """Which of these have a slot for their next attempt that may be spent now."""
@@ -115,9 +120,9 @@ class Slots:
     def _safe(self, cap: Cap) -> Cap:
         """A message may go as late as its slot is valid: wider windows keep the true ones under the cap.
 
-        A gap is kept by the sender as well, to the second, for it would be much wider otherwise.
+        A paced one is kept by the sender as well: it would be much wider otherwise.
         """
-        return replace(cap, seconds=cap.seconds + self._valid + SKEW_SECONDS) if cap.count > 1 else cap
+        return cap if cap.paced else replace(cap, seconds=cap.seconds + self._valid + SKEW_SECONDS)
 
     def _choose(self, book: "_Book", asked: Sequence[Asked]) -> tuple[dict[UUID, Step | Refused], list[Slot]]:
         now = int(self._clock.now().timestamp())
@@ -183,9 +188,9 @@ class _Searching:
 
     def _offset(self, at: int) -> int:
         """A little later where there is a gap to keep, so that messages do not go out like a metronome."""
-        gap = max((cap.seconds for cap in self.asked.caps if cap.count == 1), default=0)
+        gap = max((cap.seconds for cap in self.asked.caps if cap.paced), default=0)
         e = self.asked.enrollment
-        later = at + share(dispatch_id(e["_id"], e["stage_id"]), gap // 2 + 1)
+        later = at + share(dispatch_id(e["_id"], e["stage_id"]), min(gap // 2, MOST_OFFSET_SECONDS) + 1)
         return later if self._next_free(later) == later else at
 
 

@@ -8,9 +8,11 @@ from uuid import UUID, uuid5
 from chassis.clock import Clock
 from chassis.kafka import Record
 from chassis.telemetry import counter
+from scheduler.isolation import Isolation, Work
 from scheduler.model import LIVE, Document, State, stopped, tombstone
 from scheduler.outbox import Outbox, Publishes, persist
-from scheduler.store import SchedulerStore, Write
+from scheduler.slots import Slots
+from scheduler.store import SchedulerStore, Write, not_aside
 from segue_contracts.commands import Recall
 from segue_contracts.message import Scope
 
@@ -37,12 +39,16 @@ class Stops:
         store: SchedulerStore,
         outbox: Outbox,
         publisher: Publishes,
+        slots: Slots,
+        isolation: Isolation,
         clock: Clock,
         redelivery_seconds: float,
     ) -> None:
         self._store = store
         self._outbox = outbox
         self._publisher = publisher
+        self._slots = slots
+        self._isolation = isolation
         self._clock = clock
         self._redelivery_seconds = redelivery_seconds
 
@@ -60,6 +66,7 @@ class Stops:
 
         await persist(self._store, self._outbox, workspaces, causes, decide)
         STOPS.labels("stopped").inc(len(stopping))
+        await self._slots.free(stopping.values())
         await self.recall(list(stopping.values()))
 
     async def stop_scope(self, cause: Cause, scope: Scope, key: object) -> None:
@@ -81,13 +88,20 @@ class Stops:
             await self.apply(stop)
 
     async def apply(self, stop: Document) -> None:
-        """End every live enrollment that was asked for before the stop, batch by batch."""
+        """End every live enrollment that was asked for before the stop, batch by batch.
+
+        It is applied when none is left; one that can't be stopped is tried again by the sweep.
+        """
+        matching = (stop["workspace_id"], stop["scope"], stop["key"], stop["at"])
         cause = cause_of(stop)
-        while found := await self._store.live_of(
-            stop["workspace_id"], stop["scope"], stop["key"], stop["at"], BATCH
-        ):
-            await self.stop_enrollments({e["_id"]: cause for e in found})
-        await self._store.stop_applied(stop)
+
+        async def end(some: Sequence[Document]) -> None:
+            await self.stop_enrollments({e["_id"]: cause for e in some})
+
+        while found := await self._store.live_of(*matching, BATCH, **not_aside(self._clock.real_now())):
+            await self._isolation.carry(Work.STOP, found, end)
+        if not await self._store.live_of(*matching, 1):
+            await self._store.stop_applied(stop)
 
     async def sweep(self) -> None:
         """Carry on with scoped stops that a crash left half done."""

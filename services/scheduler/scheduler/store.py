@@ -5,7 +5,7 @@ Named exceptions to the workspace rule, because they serve all workspaces at onc
 `parked_under`, `unapplied_stops`).
 """
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -32,6 +32,7 @@ INDEXES: dict[str, Sequence[Index]] = {
             "company",
             partial={"company_key": {"$exists": True}},
         ),
+        Index((("workspace_id", 1), ("mailbox_id", 1)), "mailbox", partial={"ended": False}),
         Index((("parked_by", 1), ("_id", 1)), "parked", partial={"parked_by": {"$exists": True}}),
         Index((("updated_at", 1),), "untold", partial={"outbox.0": {"$exists": True}}),
     ),
@@ -41,6 +42,7 @@ INDEXES: dict[str, Sequence[Index]] = {
         Index((("workspace_id", 1), ("phones", 1)), "phones"),
     ),
     names.COMPANIES: (Index((("workspace_id", 1), ("key", 1)), "key", unique=True),),
+    names.HOLDS: (Index((("workspace_id", 1), ("lifted_at", 1), ("until", 1)), "active"),),
     names.STOPS: (
         Index((("workspace_id", 1), ("key", 1), ("at", 1)), "key"),
         Index((("recorded_at", 1),), "unapplied", partial={"applied": False}),
@@ -88,11 +90,11 @@ class SchedulerStore:
         return await self._enrollments.insert_new(enrollments) if enrollments else set()
 
     async def live_of(
-        self, workspace: UUID, scope: str, key: Any, issued_until: datetime, limit: int
+        self, workspace: UUID, scope: str, key: Any, issued_until: datetime, limit: int, **more: Any
     ) -> list[Document]:
         """Live enrollments of one person or company (`scope`) that were asked for by `issued_until`."""
         field = {"person": "person_id", "company": "company_key"}[scope]
-        found = {field: key, "ended": False, "issued_at": {"$lte": issued_until}}
+        found = {field: key, "ended": False, "issued_at": {"$lte": issued_until}, **more}
         return await self._enrollments.find(
             {"workspace_id": workspace, **found}, projection=WITHOUT_HISTORY, limit=limit
         )
@@ -101,6 +103,36 @@ class SchedulerStore:
         """Live enrollments of these people."""
         found = {"person_id": {"$in": list(people)}, "ended": False}
         return await self._enrollments.find(_within(workspaces, found), projection=WITHOUT_HISTORY)
+
+    async def ahead_of_mailbox(
+        self, workspace: UUID, mailbox: UUID, edges: Sequence[datetime], held: Mapping[str, Sequence[UUID]]
+    ) -> list[tuple[int, str, bool, int]]:
+        """How many live enrollments wait for their current stage, by span, channel and whether they are held.
+
+        Span n ends at `edges[n]`; the last one is what comes after all of them. `held` names what is held, by
+        field. What waits for a person or for a decision is none of it.
+        """
+        span = {"$size": {"$filter": {"input": list(edges), "cond": {"$lte": ["$$this", "$planned_at"]}}}}
+        under = [{"$in": [f"${field}", list(ids)]} for field, ids in held.items()]
+        group = {
+            "span": span,
+            "channel": "$channel",
+            "held": {"$or": [{"$gt": ["$parked_by", None]}, *under]},
+        }
+        rows = await self._enrollments.aggregate(
+            [
+                {
+                    "$match": {
+                        "workspace_id": workspace,
+                        "mailbox_id": mailbox,
+                        "ended": False,
+                        "state": {"$in": [State.SCHEDULED.value, State.DISPATCHED.value]},
+                    }
+                },
+                {"$group": {"_id": group, "n": {"$sum": 1}}},
+            ]
+        )
+        return [(r["_id"]["span"], r["_id"]["channel"], r["_id"]["held"], r["n"]) for r in rows]
 
     async def write(self, writes: Sequence[Write], token: UUID, recorded_at: datetime) -> set[UUID]:
         """Make each change if its enrollment is still as it was read; returns the ids where it was.
@@ -130,10 +162,10 @@ class SchedulerStore:
             _within(workspaces, {"_id": {"$in": list(ids)}}), {"$pull": {"outbox": {"by": token}}}
         )
 
-    async def untold(self, older_than: datetime, limit: int) -> list[Document]:
+    async def untold(self, older_than: datetime, real_now: datetime, limit: int) -> list[Document]:
         """Enrollments with events that the broker has not acknowledged (whole documents)."""
         return await self._enrollments.find(
-            {"outbox.0": {"$exists": True}, "updated_at": {"$lt": older_than}},
+            {"outbox.0": {"$exists": True}, "updated_at": {"$lt": older_than}, **not_aside(real_now)},
             sort=[("updated_at", 1)],
             limit=limit,
         )
@@ -148,7 +180,7 @@ class SchedulerStore:
             [
                 UpdateOne(
                     {"_id": e["_id"], "workspace_id": e["workspace_id"]},
-                    {"$pull": {"outbox": {"seq": {"$lte": seq}}}},
+                    {"$pull": {"outbox": {"seq": {"$lte": seq}}}, "$unset": {"broken": ""}},
                 )
                 for e, seq in told
             ]
@@ -184,7 +216,7 @@ class SchedulerStore:
             "state": {"$in": [State.SCHEDULED.value, State.DISPATCHED.value]},
             "due_at": {"$lte": now},
         }
-        return await self._enrollments.update_by_ids(ids, guard, [{"$set": change}])
+        return await self._enrollments.update_by_ids(ids, guard, [{"$set": change}, {"$unset": "broken"}])
 
     async def ask_again(
         self, ids: Sequence[UUID], now: datetime, deadline: datetime, states: Sequence[State]
@@ -192,7 +224,18 @@ class SchedulerStore:
         """A new deadline for what waits for somebody else, if it is still due."""
         guard = {"state": {"$in": [s.value for s in states]}, "due_at": {"$lte": now}}
         change = {"due_at": deadline, "rev": {"$add": ["$rev", 1]}}
-        return await self._enrollments.update_by_ids(ids, guard, [{"$set": change}])
+        return await self._enrollments.update_by_ids(ids, guard, [{"$set": change}, {"$unset": "broken"}])
+
+    async def put_aside(self, e: Document, mark: Document, due_at: datetime | None) -> None:
+        """Mark what could not be carried on, if its deadline is still as it was read.
+
+        With `due_at` that deadline moves too. `rev` stays: the document may be the very thing that is wrong.
+        """
+        deadline = {} if due_at is None else {"due_at": due_at}
+        await self._enrollments.update_one(
+            {"_id": e["_id"], "workspace_id": e.get("workspace_id"), "due_at": e.get("due_at")},
+            {"$set": {"broken": mark, **deadline}},
+        )
 
     # ---- people ---------------------------------------------------------------------------------
 
@@ -200,12 +243,18 @@ class SchedulerStore:
         """People by id."""
         return _by_id(await self._people.find(_within(workspaces, {"_id": {"$in": list(ids)}})))
 
-    async def save_people(self, people: Sequence[Document]) -> None:
-        """Insert, or overwrite facts that are older than these (`facts_at`)."""
+    async def people_at(self, workspaces: Iterable[UUID], addresses: Iterable[str]) -> list[Document]:
+        """The people with one of these addresses (in lower case), whatever their id."""
+        return await self._people.find(
+            _within(workspaces, {"addresses": {"$in": list(addresses)}}),
+            projection={"workspace_id": 1, "external_id": 1, "addresses": 1},
+        )
+
+    async def save_people(self, people: Sequence[Document]) -> set[UUID]:
+        """Insert, or overwrite facts that are older than these (`facts_at`); the ids that were new."""
         new = await self._people.insert_new(people)
-        known = [p for p in people if p["_id"] not in new]
-        if known:
-            await self._people.bulk([_newer_facts(p) for p in known])
+        await self._people.bulk([_newer_facts(p) for p in people if p["_id"] not in new])
+        return new
 
     async def companies(self, companies: Sequence[Document]) -> dict[tuple[UUID, str], UUID]:
         """The ids of these companies by (workspace, key), made where they are new."""
@@ -245,9 +294,18 @@ class SchedulerStore:
         )
         return await self._holds.find({"_id": {"$in": [doc["_id"] for doc in ids]}})
 
-    async def parked_under(self, hold_id: str, limit: int) -> list[Document]:
-        """Enrollments that are parked under a hold."""
-        return await self._enrollments.find({"parked_by": hold_id}, projection=WITHOUT_HISTORY, limit=limit)
+    async def parked_under(self, hold_id: str, real_now: datetime, limit: int) -> list[Document]:
+        """Enrollments that are parked under a hold, without those that are put aside for now."""
+        return await self._enrollments.find(
+            {"parked_by": hold_id, **not_aside(real_now)}, projection=WITHOUT_HISTORY, limit=limit
+        )
+
+    async def active_holds(self, workspace: UUID, now: datetime) -> list[Document]:
+        """The holds of a workspace that hold at this business instant."""
+        return await self._holds.find(
+            {"workspace_id": workspace, "lifted_at": None, "until": {"$not": {"$lte": now}}},
+            projection={"scope": 1, "scope_id": 1},
+        )
 
     # ---- scoped stops, suppressions, results ----------------------------------------------------
 
@@ -317,6 +375,11 @@ class SchedulerStore:
 ALL_SHARDS = tuple(range(SHARDS))
 
 
+def not_aside(real_now: datetime) -> Document:
+    """The part of a filter that leaves out what is broken until its next try."""
+    return {"broken.again_at": {"$not": {"$gt": real_now}}}
+
+
 def _within(workspaces: Iterable[UUID], query: Document) -> Document:
     return {"workspace_id": {"$in": list(set(workspaces))}, **query}
 
@@ -334,8 +397,7 @@ def _update(write: Write, token: UUID, recorded_at: datetime) -> UpdateOne:
         fields["seq"] = chapters[-1]["seq"]
         outbox = [{"seq": c["seq"], "by": token} for c in chapters]
         update["$push"] = {"history": {"$each": chapters}, "outbox": {"$each": outbox}}
-    if change.unset:
-        update["$unset"] = dict.fromkeys(change.unset, "")
+    update["$unset"] = dict.fromkeys((*change.unset, "broken"), "")
     return UpdateOne({"_id": e["_id"], "workspace_id": e["workspace_id"], "rev": e["rev"]}, update)
 
 

@@ -4,33 +4,33 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid5
 
-from scheduler.model import Change, Document
+from scheduler.model import Change, Document, numbered
 from segue_contracts import ids
 from segue_contracts.commands import Enroll
 from segue_contracts.events import EnrollmentEvent, EnrollmentEventType
-from segue_contracts.message import Channel
+from segue_contracts.message import Channel, to_utc_milliseconds
 
 
 def number(e: Document, change: Change, recorded_at: datetime) -> list[Document]:
     """The change's chapters with their numbers, as they go into the history."""
-    first = e.get("seq", 0) + 1
-    return [{**c, "seq": n, "rec": recorded_at} for n, c in enumerate(change.chapters, first)]
+    company_id = {**e, **change.set}.get("company_id")
+    return numbered(change.chapters, e.get("seq", 0) + 1, recorded_at, company_id)
 
 
 def event_of(e: Document, chapter: Document) -> EnrollmentEvent:
     """The event that a chapter of an enrollment's history is, with the enrollment's unchanging facts."""
-    told: dict[str, Any] = {name: chapter[name] for name in _COPIED if name in chapter}
+    told: dict[str, Any] = {name: _as_kept(chapter[name]) for name in _COPIED if name in chapter}
     channel = chapter.get("channel")
     return EnrollmentEvent.model_construct(
         event_id=ids.event_id(e["_id"], chapter["seq"]),
         event_type=EnrollmentEventType(chapter["type"]),
-        occurred_at=chapter["at"],
-        recorded_at=chapter["rec"],
+        occurred_at=_as_kept(chapter["at"]),
+        recorded_at=_as_kept(chapter["rec"]),
         workspace_id=e["workspace_id"],
         enrollment_id=e["_id"],
         seq=chapter["seq"],
         person_id=e["person_id"],
-        company_id=e.get("company_id"),
+        company_id=chapter.get("company_id"),
         sequence_id=e["sequence_id"],
         sequence_version=chapter.get("version"),
         owner_id=e["owner_id"],
@@ -39,6 +39,11 @@ def event_of(e: Document, chapter: Document) -> EnrollmentEvent:
         is_test=e.get("is_test", False),
         **told,
     )
+
+
+def _as_kept(value: Any) -> Any:
+    """Instants as the document keeps them, so that the first telling and a replay are the same."""
+    return to_utc_milliseconds(value) if isinstance(value, datetime) else value
 
 
 def refused_event(command: Enroll, code: str, at: datetime, recorded_at: datetime) -> EnrollmentEvent:

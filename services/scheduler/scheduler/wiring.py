@@ -4,7 +4,9 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
+from chassis import inquiries as questions
 from chassis.clock import Clock
+from chassis.desk import Desk
 from chassis.health import clock_check, listening
 from chassis.kafka import Consumer, DeadLetters, Handler, Publisher, ensure_topics
 from chassis.kafka.topics import partition_count
@@ -16,14 +18,21 @@ from scheduler.due import DueLoop
 from scheduler.enroll import Enrolling
 from scheduler.handlers import Commands, OutcomeRecords, StopRecords
 from scheduler.holds import Holds
+from scheduler.inquiries import Inquiries
+from scheduler.isolation import Isolation
 from scheduler.outbox import Outbox, Publishes
 from scheduler.outcomes import Outcomes
+from scheduler.people import People
 from scheduler.settings import SchedulerSettings
 from scheduler.shards import Shards
+from scheduler.slot_store import SlotStore
+from scheduler.slots import Slots
 from scheduler.stops import Stops
 from scheduler.store import SchedulerStore
 from scheduler.wishes import Wishes
 from segue_contracts.topics import ENROLLMENT_COMMANDS, ENROLLMENT_STOPS, STAGE_OUTCOMES, TOPICS, Topic
+
+SLOT_SWEEP_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +43,20 @@ class Parts:
     outbox: Outbox
     holds: Holds
     stops: Stops
+    slots: Slots
     due: DueLoop
     commands: Commands
     outcomes: OutcomeRecords
     stop_records: StopRecords
+    inquiries: Inquiries
 
 
 @contextlib.asynccontextmanager
 async def wiring(settings: SchedulerSettings, service: Service) -> AsyncIterator[None]:
     """The consumers, the due loop, the sweeps and their clients."""
     async with contextlib.AsyncExitStack() as stack:
-        await stack.enter_async_context(listening(settings, service.health))
+        desk = Desk(Secrets(settings))
+        await stack.enter_async_context(listening(settings, service.health, desk.app))
         with service.stage("mongodb"):
             database = await stack.enter_async_context(connect(settings))
         with service.stage("kafka"):
@@ -54,7 +66,9 @@ async def wiring(settings: SchedulerSettings, service: Service) -> AsyncIterator
         parts = assemble(settings, clock, database, publisher, shards.owned)
         with service.stage("indexes"):
             await parts.store.ensure_indexes()
+            await parts.slots.ensure_indexes()
         service.health.check("clock", clock_check(database, clock))
+        open_desk(desk, parts.inquiries)
         letters = DeadLetters(publisher)
 
         def consumer(name: str, topic: Topic, handle: Handler) -> None:
@@ -78,6 +92,7 @@ async def wiring(settings: SchedulerSettings, service: Service) -> AsyncIterator
         service.spawn("due loop", parts.due.run, stop=parts.due.stop)
         service.periodic("hold sweep", settings.sweep_seconds, parts.holds.sweep)
         service.periodic("stop sweep", settings.sweep_seconds, parts.stops.sweep)
+        service.periodic("slot sweep", SLOT_SWEEP_SECONDS, parts.slots.sweep)
         service.periodic("outbox sweep", settings.sweep_seconds, parts.outbox.sweep)
         yield
 
@@ -91,12 +106,15 @@ def assemble(
 ) -> Parts:
     """The scheduler over given clients."""
     store = SchedulerStore(database)
-    outbox = Outbox(store, publisher, clock)
+    isolation = Isolation(store, clock)
+    outbox = Outbox(store, publisher, isolation, clock)
     courses = Courses(store, clock)
-    stops = Stops(store, outbox, publisher, clock, settings.redelivery_seconds)
-    holds = Holds(store, outbox, courses, clock)
-    wishes = Wishes(store, outbox, courses, stops, clock)
-    enrolling = Enrolling(store, outbox, publisher, courses, stops, Secrets(settings), clock)
+    slots = Slots(SlotStore(database), clock)
+    stops = Stops(store, outbox, publisher, slots, isolation, clock, settings.redelivery_seconds)
+    holds = Holds(store, outbox, courses, slots, isolation, clock)
+    people = People(store, outbox, stops)
+    wishes = Wishes(store, outbox, courses, stops, people, clock)
+    enrolling = Enrolling(store, outbox, publisher, courses, stops, people, Secrets(settings), clock)
     outcomes = Outcomes(store, outbox, courses, stops, clock, settings.ask_again_seconds)
     due = DueLoop(
         store,
@@ -105,6 +123,8 @@ def assemble(
         courses,
         holds,
         stops,
+        slots,
+        isolation,
         clock,
         shards=shards,
         redelivery_seconds=settings.redelivery_seconds,
@@ -112,6 +132,25 @@ def assemble(
         poll_seconds=settings.poll_seconds,
     )
     commands = Commands(store, enrolling, holds, stops, wishes, clock)
+    inquiries = Inquiries(store, courses, holds, enrolling, wishes, clock)
     return Parts(
-        store, outbox, holds, stops, due, commands, OutcomeRecords(outcomes), StopRecords(stops, holds)
+        store,
+        outbox,
+        holds,
+        stops,
+        slots,
+        due,
+        commands,
+        OutcomeRecords(outcomes),
+        StopRecords(stops, holds),
+        inquiries,
     )
+
+
+def open_desk(desk: Desk, inquiries: Inquiries) -> None:
+    """Answer what other services ask."""
+    desk.take(questions.SCHEDULE, inquiries.schedule)
+    desk.take(questions.FORECAST, inquiries.forecast)
+    desk.take(questions.DRY_RUN, inquiries.dry_run)
+    desk.take(questions.MIGRATION, inquiries.migration)
+    desk.open()

@@ -10,15 +10,14 @@ from chassis.clock import Clock
 from chassis.templates import TemplateError, compile_template
 from scheduler import model
 from scheduler.course import Course, Courses
-from scheduler.enroll import person_facts
 from scheduler.model import IN_FLIGHT, LIVE, Change, Document, State
 from scheduler.outbox import Outbox, persist
 from scheduler.outcomes import scoped
+from scheduler.people import People, Told
 from scheduler.plan import Refused
 from scheduler.stops import Cause, Stops
 from scheduler.store import SchedulerStore, Write
 from segue_contracts.commands import Edit, MarkReplied, Migrate, Reschedule, UpdatePerson
-from segue_contracts.ids import person_id
 from segue_contracts.message import Scope
 
 Wish = Reschedule | Edit | Migrate
@@ -29,12 +28,19 @@ class Wishes:
     """Applies wishes one by one: people make few of them, and each wants an answer of its own."""
 
     def __init__(
-        self, store: SchedulerStore, outbox: Outbox, courses: Courses, stops: Stops, clock: Clock
+        self,
+        store: SchedulerStore,
+        outbox: Outbox,
+        courses: Courses,
+        stops: Stops,
+        people: People,
+        clock: Clock,
     ) -> None:
         self._store = store
         self._outbox = outbox
         self._courses = courses
         self._stops = stops
+        self._people = people
         self._clock = clock
 
     async def apply(self, wish: Wish) -> Reasons:
@@ -43,14 +49,15 @@ class Wishes:
 
         async def decide(found: Mapping[UUID, Document]) -> Sequence[Write]:
             e = found.get(wish.enrollment_id)
-            decision = await self._decide(e, wish)
+            decision = await self.decide(e, wish)
             refused[:] = [] if isinstance(decision, Change) else decision
             return [Write(e, decision)] if e is not None and isinstance(decision, Change) else []
 
         await persist(self._store, self._outbox, [wish.workspace_id], [wish.enrollment_id], decide)
         return refused
 
-    async def _decide(self, e: Document | None, wish: Wish) -> Change | Reasons:
+    async def decide(self, e: Document | None, wish: Wish) -> Change | Reasons:
+        """What the wish changes in the enrollment as read, or the reasons against it; writes nothing."""
         if e is None:
             return [_reason("unknown_enrollment", "there is no such enrollment")]
         if State(e["state"]) not in LIVE:
@@ -110,13 +117,14 @@ class Wishes:
 
     async def update_person(self, command: UpdatePerson) -> Reasons:
         """New facts about a person; what waits is planned again, what is in flight by its outcome."""
-        person = person_id(command.workspace_id, command.prospect.external_id)
-        stored = (await self._store.people([command.workspace_id], [person])).get(person)
-        if stored is None:
+        told = Told(command.workspace_id, command.prospect, command.occurred_at)
+        workspaces = {command.workspace_id}
+        people = {told.person_id}
+        if not await self._store.people(workspaces, people):
             return [_reason("unknown_person", "nobody with this external_id was ever enrolled")]
-        facts = person_facts(command.prospect, command.occurred_at)
-        await self._store.save_people([{**stored, **facts}])
-        live = await self._store.live_of_people([command.workspace_id], [person])
+        await self._people.save([told])
+        await self._people.follow(workspaces, people)
+        live = await self._store.live_of_people(workspaces, people)
         await self._plan_again(command.workspace_id, [e["_id"] for e in live])
         return []
 

@@ -105,13 +105,6 @@ def message_id(key: bytes, dispatch_id: str, domain: str) -> str:
     return f"<{digest[:chars]}@{host}>"
 
 
-def reply_subject(thread_subject: str) -> str:
-    """Give the subject of a reply in a thread: the thread's own, with one `Re:` before it."""
-    if re.match(r"re\s?:", thread_subject, re.IGNORECASE):
-        return thread_subject
-    return f"Re: {thread_subject}"
-
-
 def wire_address(email: str, *, smtputf8: bool = False) -> str:
     """Write an address for envelope or header: the domain in A-labels (RFC 5890), the local part as it is.
 

@@ -16,10 +16,11 @@ from chassis.secrets import Secrets
 from chassis.telemetry import fields, timed
 from chassis.templates import TemplateError, compile_template
 from chassis.tokens import token_values
+from chassis.wording import first_subject, reply_subject
 from segue_contracts.message import Channel
 from segue_contracts.sequence import Limits, Stage, Thread
 from sender import metrics, model
-from sender.compose import Address, ComposeError, Mail, compose, message_id, reply_subject, wire_address
+from sender.compose import Address, ComposeError, Mail, compose, message_id, wire_address
 from sender.model import Claim, Settlement
 from sender.reading import Plan, Read
 from sender.settings import SenderSettings
@@ -167,7 +168,7 @@ class Email:
         if parent is not None:
             subject = reply_subject(parent.subject)  # mail programs keep a thread together by it
         else:
-            source = edit.get("subject") or stage.subject or first_subject(plan)
+            source = edit.get("subject") or stage.subject or first_subject(plan.document)
             subject = compile_template(source, kind="header").render(values)
         domain = mailbox.address.rpartition("@")[2]
         mail = Mail(
@@ -331,11 +332,6 @@ def stage_facts(read: Read, index: int, channel: Channel) -> Document:
         "is_test": enrollment.is_test,
         "channel": channel.value,
     }
-
-
-def first_subject(plan: Plan) -> str:
-    """The subject of the sequence's first e-mail that has one; empty if none has."""
-    return next((s.subject for s in plan.document.stages if s.channel is Channel.EMAIL and s.subject), "")
 
 
 def _mail_facts(mail: Mail) -> Document:

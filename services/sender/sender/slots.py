@@ -32,9 +32,7 @@ class Limited:
     @property
     def gap(self) -> timedelta | None:
         """The least distance between two messages of the mailbox."""
-        gaps = [
-            cap.seconds for cap in self.caps if cap.key == f"mailbox:{self.mailbox_id}" and cap.count == 1
-        ]
+        gaps = [cap.seconds for cap in self.caps if cap.paced]
         return timedelta(seconds=max(gaps)) if gaps else None
 
 

@@ -18,6 +18,8 @@ _Done = TypeVar("_Done")
 BeforeData = Callable[[], Awaitable[bool]]
 
 _MAX_TEXT_CHARS: Final = 500
+_AT_ONCE_BYTES: Final = 16 * 1024
+"""A message up to here goes out with its final dot in one write: the socket takes it whole or not at all."""
 _MAX_LINE_BYTES: Final = 998  # RFC 5321 4.5.3.1.6, without CRLF
 
 
@@ -344,11 +346,13 @@ class Connection:
         self._phase = Phase.DATA
         await self._command("DATA", wanted=3)
         self._phase = Phase.BODY
-        until = self._until(self._timeouts.body)
-        self._say(stuffed)
-        await self._wire.drained(until)
+        if len(stuffed) > _AT_ONCE_BYTES:
+            until = self._until(self._timeouts.body)
+            self._say(stuffed)
+            await self._wire.drained(until)
+            stuffed = b""
         until = self._until(self._timeouts.dot)
-        self._say(b".\r\n")
+        self._say(stuffed + b".\r\n")
         self._phase = Phase.DOT  # from here to the reply nobody but the server knows
         return Accepted(_reply_of(self._require(await self._wire.reply(until), 2)))
 

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import ssl
-from typing import Any, Final, cast
+from typing import Final, cast
 
 _MAX_REPLY_BYTES: Final = 64 * 1024
 _HAPPY_EYEBALLS_SECONDS: Final = 0.25  # RFC 8305 5
@@ -33,6 +33,8 @@ class Wire(asyncio.Protocol):
         self._socket: asyncio.Transport | None = None  # the TCP connection, also beneath TLS
         self._buffer = bytearray()
         self._waiter: asyncio.Future[None] | None = None
+        self._until = 0.0
+        self._timer: asyncio.TimerHandle | None = None
         self._paused = False
         self._ended = ""  # why nothing more will come; empty while it may
 
@@ -135,16 +137,31 @@ class Wire(asyncio.Protocol):
     async def _wait(self, until: float) -> None:
         """Sleep until anything happened on the line, or `until` came.
 
-        A timer of its own, because asyncio.timeout costs more than the rest of a transaction's step.
+        One timer serves many waits, because setting one costs more than the rest of a transaction's step:
+        when it fires before the time of the present wait, it is set again.
         """
         loop = asyncio.get_running_loop()
         self._waiter = waiter = loop.create_future()
-        timer = loop.call_at(until, _expire, waiter)
+        self._until = until
+        if self._timer is not None and self._timer.when() > until:
+            self._timer.cancel()
+            self._timer = None
+        if self._timer is None:
+            self._timer = loop.call_at(until, self._expire)
         try:
             await waiter
         finally:
-            timer.cancel()
             self._waiter = None
+
+    def _expire(self) -> None:
+        self._timer = None
+        if self._waiter is None or self._waiter.done():
+            return
+        loop = self._waiter.get_loop()
+        if loop.time() < self._until:
+            self._timer = loop.call_at(self._until, self._expire)
+        else:
+            self._waiter.set_exception(TimeoutError())
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -183,6 +200,9 @@ class Wire(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self._ended = self._ended or (f"the connection broke: {exc}" if exc else "the connection was closed")
         self._wake()
 
@@ -192,8 +212,3 @@ class Wire(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._paused = False
         self._wake()
-
-
-def _expire(waiter: asyncio.Future[Any]) -> None:
-    if not waiter.done():
-        waiter.set_exception(TimeoutError())

@@ -17,7 +17,7 @@ class Together(Generic[T, R]):
     """
 
     def __init__(
-        self, work: Callable[[Sequence[T]], Awaitable[Sequence[R]]], *, most: int = 200, in_flight: int = 2
+        self, work: Callable[[Sequence[T]], Awaitable[Sequence[R]]], *, most: int = 500, in_flight: int = 1
     ) -> None:
         self._work = work
         self._most = most

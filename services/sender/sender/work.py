@@ -1,9 +1,10 @@
 """The claimed deliveries of this process: each carried by a supervised task, bounded, drained at the end."""
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, Protocol
 
 from chassis.errors import Retry
 from chassis.telemetry import fields, timed
@@ -33,15 +34,15 @@ class Work:
         self._channels = channels
         self._settings = settings
         self._running: dict[Carried, asyncio.Task[None]] = {}
-        self._supervisors: set[asyncio.Task[None]] = set()
+        self._giving_back: set[asyncio.Task[None]] = set()
         self._freed = asyncio.Event()
         self._stopping = False
         self._complete = asyncio.Event()  # nothing more will be started
 
     @property
     def in_flight(self) -> int:
-        """How many claims are being carried."""
-        return len(self._supervisors)
+        """How many claims are being carried or given back."""
+        return len(self._running) + len(self._giving_back)
 
     async def room(self, wanted: int) -> int:
         """How many of `wanted` claims there is room for; waits a while for all of them."""
@@ -68,12 +69,12 @@ class Work:
     def decline(self, claims: Sequence[Claim], reason: str = "busy") -> None:
         """Give back claims, in tasks of their own."""
         for claim in claims:
-            self._keep(asyncio.create_task(self._give_back(claim, reason), name="decline a claim"))
+            self._keep(self._give_back(claim, reason))
 
     async def quiet(self) -> None:
         """Wait until nothing is carried."""
-        while self._supervisors:
-            await asyncio.wait(self._supervisors)
+        while self.in_flight:
+            await asyncio.wait([*self._running.values(), *self._giving_back])
 
     # ---- stopping ----
 
@@ -115,27 +116,43 @@ class Work:
         for carried, job in self._running.items():
             if not carried.answered:
                 job.cancel()
-        if self._supervisors:
+        if self.in_flight:
             log.warning("deliveries cut off", extra=fields("sender.cut_off", count=self.in_flight))
-            await asyncio.wait(self._supervisors, timeout=DOUBT_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(DOUBT_SECONDS):
+                    await self.quiet()
 
     # ---- one claim ----
 
     def _supervise(self, carried: Carried) -> None:
         job = asyncio.create_task(self._carry(carried), name=f"carry {carried.claim.due.dispatch_id}")
         self._running[carried] = job
-        self._keep(asyncio.create_task(self._watch(carried, job), name="watch a delivery"))
-
-    def _keep(self, supervisor: asyncio.Task[None]) -> None:
-        self._supervisors.add(supervisor)
-        supervisor.add_done_callback(self._forget)
+        # Not a second task that waits for the first: in a burst that is felt.
+        job.add_done_callback(lambda job: self._ended(carried, job))
         metrics.IN_FLIGHT.set(self.in_flight)
 
-    def _forget(self, supervisor: asyncio.Task[None]) -> None:
-        self._supervisors.discard(supervisor)
+    def _ended(self, carried: Carried, job: asyncio.Task[None]) -> None:
+        """Whatever ended the job, its claim is not forgotten: a bug delays one delivery, not the service."""
+        del self._running[carried]
+        error = None if job.cancelled() else job.exception()
+        if error is not None:
+            _log_failure(carried, error)
+        if job.cancelled() or error is not None:
+            self._keep(self._after_failure(carried, error))
         metrics.IN_FLIGHT.set(self.in_flight)
         self._freed.set()
-        if not supervisor.cancelled() and (error := supervisor.exception()) is not None:
+
+    def _keep(self, giving_back: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(giving_back, name="give back a claim")
+        self._giving_back.add(task)
+        task.add_done_callback(self._given_back)
+        metrics.IN_FLIGHT.set(self.in_flight)
+
+    def _given_back(self, task: asyncio.Task[None]) -> None:
+        self._giving_back.discard(task)
+        metrics.IN_FLIGHT.set(self.in_flight)
+        self._freed.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
             # Claimed or transmitting it stays, until its lease or deadline has passed and it is asked for.
             log.warning("claim not given back", extra=fields("sender.left", error=repr(error)[:300]))
 
@@ -157,18 +174,11 @@ class Work:
                 return
             await self._channels[channel].carry(carried, read)
 
-    async def _watch(self, carried: Carried, job: asyncio.Task[None]) -> None:
-        """Whatever ends the job, its claim is not forgotten: a bug delays one delivery, not the service."""
-        await asyncio.wait({job})
-        del self._running[carried]
-        error = None if job.cancelled() else job.exception()
-        if not job.cancelled() and error is None:
-            return
-        if error is not None:
-            _log_failure(carried, error)
+    async def _after_failure(self, carried: Carried, error: BaseException | None) -> None:
+        """What becomes of a claim whose job raised `error`, or was cancelled (None)."""
         if not carried.data_began:
             await self._give_back(carried.claim, "error" if error is not None else "shutdown")
-        elif job.cancelled():
+        elif error is None:
             await self._steps.settle(carried.claim, model.doubted(self._steps.clock.now()))
         # A failure after DATA began stays transmitting: past its deadline it is in doubt.
 

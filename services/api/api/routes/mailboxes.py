@@ -57,6 +57,16 @@ class Smtp(Closed):
         return self
 
 
+class MailboxLimits(Closed):
+    """How much the mailbox sends at most; what is over a limit waits for the first free time."""
+
+    per_day: int | None = Field(default=None, ge=1, le=100_000, strict=True, description="In any 24 hours")
+    per_hour: int | None = Field(default=None, ge=1, le=100_000, strict=True, description="In any 60 minutes")
+    gap_seconds: int | None = Field(
+        default=None, ge=1, le=86_400, strict=True, description="Between two messages, at least"
+    )
+
+
 class MailboxSettings(Closed):
     """What a mailbox is."""
 
@@ -66,6 +76,7 @@ class MailboxSettings(Closed):
     country: Annotated[str, Field(pattern=r"^[A-Z]{2}(-[A-Z0-9]{1,3})?$")] | None = None
     windows: WindowsText | None = Field(default=None, description="When this sender writes, in `zone`")
     time_off: list[TimeOff] = Field(default=[], max_length=366, description="Dates, or from/to")
+    limits: MailboxLimits = MailboxLimits()
     smtp: Smtp
 
 
@@ -97,6 +108,7 @@ class MailboxShown(Shown):
     country: str | None
     windows: dict[str, list[str]] | None
     time_off: list[str]
+    limits: MailboxLimits
     smtp: SmtpShown
     inbound_url: str
     created_at: datetime
@@ -125,6 +137,7 @@ def settings_of(call: Call, new: MailboxSettings, kept_secret: str | None) -> Do
         "country": new.country,
         "windows": {days: list(hours) for days, hours in new.windows.items()} if new.windows else None,
         "time_off": list(new.time_off),
+        "limits": new.limits.model_dump(),
         "smtp": {
             "host": smtp.host,
             "port": smtp.port,

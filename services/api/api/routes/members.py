@@ -17,11 +17,20 @@ from chassis.store import Document, Workspace
 from segue_contracts.text import Email, Line
 
 
+class WorkspaceLimits(Closed):
+    """What holds over all sequences of the workspace."""
+
+    per_person_per_day: int | None = Field(
+        default=None, ge=1, le=100, strict=True, description="Messages to one person in any 24 hours"
+    )
+
+
 class WorkspaceShown(Shown):
     """The organisation."""
 
     id: UUID = Field(validation_alias="_id")
     name: str
+    limits: WorkspaceLimits = WorkspaceLimits()
 
 
 class UserShown(Shown):
@@ -75,6 +84,13 @@ class KeyMade(KeyShown):
     """An API key; `key` is shown this once."""
 
     key: str
+
+
+async def limit_workspace(call: Call) -> Answer:
+    """Set the limits; what is over one waits for the first free time."""
+    limits: WorkspaceLimits = call.body.data
+    await call.api.store.people.limit_workspace(call.caller.workspace, limits.model_dump())
+    return Answer(limits)
 
 
 async def me(call: Call) -> Answer:
@@ -161,6 +177,16 @@ async def revoke_key(call: Call) -> Answer:
 
 
 ROUTES = (
+    Route(
+        "PUT",
+        "/v1/workspace/limits",
+        limit_workspace,
+        "Limit what one person receives",
+        KeyScope.ADMIN,
+        answer=WorkspaceLimits,
+        takes=Takes(WorkspaceLimits),
+        tag="Workspace",
+    ),
     Route("GET", "/v1/me", me, "Whom the API key belongs to", KeyScope.READ, answer=Me, tag="Workspace"),
     Route(
         "GET",

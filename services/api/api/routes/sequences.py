@@ -13,19 +13,31 @@ from api.model import sequence_document, sequence_etag, version_document
 from api.paging import Page, PageQuery
 from api.problems import FieldError, Problem, conflict, invalid, not_found, refused
 from api.routing import KIB, YAML, Answer, Call, Empty, Route, Shown, Takes
-from api.times import zone_names
 from chassis import faults
 from chassis.errors import Duplicate
 from chassis.store import Document
 from chassis.templates import Kind, TemplateError, compile_template
+from chassis.zones import ZONE_NAMES
 from segue_contracts.events import SequenceEventType
 from segue_contracts.message import Channel
-from segue_contracts.sequence import SequenceDocument, SequenceError, Timing, parse_sequence
-from segue_contracts.timing import PROSPECT
+from segue_contracts.sequence import (
+    Access,
+    SequenceDocument,
+    SequenceError,
+    Stage,
+    Timing,
+    WhenOverdue,
+    parse_sequence,
+)
+from segue_contracts.timing import PROSPECT, TEAM
 
 MAX_SEQUENCE_BYTES = 512 * KIB
 PUBLISH_TRIES = 5
 NOT_SET_UP = {Channel.SMS: "no provider for SMS is set up: use manual_sms, a task for a person"}
+NOT_TRACKED = "opens and clicks are not tracked yet, so this would never be true: use `has`, or leave it out"
+NO_TEAM_DAYS = "the team's own days can't be set yet: leave `team` out"
+NO_NOTIFICATION = "nobody can be told of an overdue task yet: use `wait` or `skip`"
+NOT_CONFIDENTIAL = "everybody in the workspace can see every sequence yet: leave it out"
 
 
 class SequenceShown(Shown):
@@ -98,27 +110,43 @@ def _template_errors(document: SequenceDocument) -> Iterator[FieldError]:
         yield from template_error(f"/stages/{index}/text", stage.text, "text")
 
 
+def _timings(document: SequenceDocument) -> Iterator[tuple[str, Timing]]:
+    yield "/timing", document.timing
+    for index, stage in enumerate(document.stages):
+        yield f"/stages/{index}", stage
+
+
 def _zone_errors(document: SequenceDocument) -> Iterator[FieldError]:
-    places: list[tuple[str, Timing]] = [
-        ("/timing", document.timing),
-        *((f"/stages/{i}", each) for i, each in enumerate(document.stages)),
-    ]
-    for place, timing in places:
+    for place, timing in _timings(document):
         for name, zone in (("zone", timing.zone), ("fallback_zone", timing.fallback_zone)):
             if zone is None or (name == "zone" and zone == PROSPECT):
                 continue
-            if zone not in zone_names():
+            if zone not in ZONE_NAMES:
                 detail = f"{zone} is no time zone that is known: write one such as Europe/Berlin"
                 yield FieldError(pointer=f"{place}/{name}", detail=detail)
 
 
 def _set_up_errors(document: SequenceDocument) -> Iterator[FieldError]:
+    """What the document may say and this release does not do: refused, never ignored in silence."""
     for index, stage in enumerate(document.stages):
-        if stage.channel in NOT_SET_UP:
-            yield FieldError(pointer=f"/stages/{index}/channel", detail=NOT_SET_UP[stage.channel])
+        yield from _stage_set_up_errors(f"/stages/{index}", stage)
+    for place, timing in _timings(document):
+        if timing.holidays is not None and TEAM in timing.holidays.calendars:
+            yield FieldError(pointer=f"{place}/holidays/of", detail=NO_TEAM_DAYS)
+    if document.access is Access.CONFIDENTIAL:
+        yield FieldError(pointer="/access", detail=NOT_CONFIDENTIAL)
     if document.on_behalf_of is not None:
         detail = "teammates can't agree to this yet: name their mailbox in `mailbox`"
         yield FieldError(pointer="/on_behalf_of", detail=detail)
+
+
+def _stage_set_up_errors(place: str, stage: Stage) -> Iterator[FieldError]:
+    if stage.channel in NOT_SET_UP:
+        yield FieldError(pointer=f"{place}/channel", detail=NOT_SET_UP[stage.channel])
+    if stage.when is not None and any(part.opened or part.clicked for part in stage.when.walk()):
+        yield FieldError(pointer=f"{place}/when", detail=NOT_TRACKED)
+    if stage.overdue is not None and stage.overdue.do is WhenOverdue.NOTIFY:
+        yield FieldError(pointer=f"{place}/overdue/do", detail=NO_NOTIFICATION)
 
 
 async def mailbox_ids(call: Call, document: SequenceDocument, owner_id: UUID) -> list[UUID]:

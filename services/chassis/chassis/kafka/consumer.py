@@ -16,7 +16,7 @@ from chassis.errors import Fatal, Reject, Retry
 from chassis.kafka.connection import client_options, ends_within
 from chassis.kafka.letters import DeadLetters
 from chassis.kafka.progress import Look, Progress
-from chassis.kafka.records import Place, Received
+from chassis.kafka.records import Place, Received, headers_of
 from chassis.retry import backoff, retrying
 from chassis.settings import KafkaSettings
 from chassis.telemetry import counter, fields, gauge, histogram
@@ -29,10 +29,11 @@ MAX_BATCH = 500
 BUG_TRIES = 3
 POLL_MS = 1000
 STALL_SECONDS = 120.0
+LOOK_SECONDS = 5.0
+"""At most, between two looks of the watchdog."""
 DRAIN_SECONDS = 20.0
 """How long a revoked partition may hold up its next owner; below the rebalance timeout."""
 REBALANCE_TIMEOUT_MS = 45_000
-SESSION_TIMEOUT_MS = 10_000
 HEARTBEAT_MS = 1_000
 """Also how soon a member hears of a rebalance."""
 NEVER_MS = 24 * 60 * 60 * 1000
@@ -349,11 +350,14 @@ class Consumer:
     # The watchdog.
 
     async def _watch(self, consumer: AIOKafkaConsumer) -> None:
-        """Raises Fatal when an assigned partition with lag does not move; only reports while retrying."""
+        """Raises Fatal when an assigned partition with lag does not move, and when the topics are gone.
+
+        Only reports while retrying.
+        """
         progress = Progress(self._stall_seconds)
         generation = self._generation
         while not self._stopping.is_set():
-            await asyncio.sleep(self._stall_seconds / 8)
+            await asyncio.sleep(min(LOOK_SECONDS, self._stall_seconds / 8))
             if generation != self._generation:
                 generation = self._generation
                 progress.forget()
@@ -374,6 +378,8 @@ class Consumer:
         places = self.assigned
         partitions = [self._partition(place) for place in places]
         try:
+            # A cluster that lost its data answers without our topics; then we would wait in silence for ever.
+            await self._check_topics(consumer)
             async with asyncio.timeout(ANSWER_SECONDS):
                 ends = await consumer.end_offsets(partitions) if partitions else {}
         except (KafkaError, IllegalStateError, TimeoutError):
@@ -405,14 +411,12 @@ class Consumer:
     # Names with and without the prefix.
 
     async def _start(self) -> AIOKafkaConsumer:
-        prefix = self._settings.kafka_topic_prefix
-        names = [prefix + topic for topic in self._topics]
         consumer = AIOKafkaConsumer(
             **client_options(self._settings),
-            group_id=prefix + self._group,
+            group_id=self._settings.kafka_topic_prefix + self._group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
-            session_timeout_ms=SESSION_TIMEOUT_MS,
+            session_timeout_ms=int(self._settings.kafka_session_seconds * 1000),
             heartbeat_interval_ms=HEARTBEAT_MS,
             rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
             # A batch may be repeated for as long as a database is away; our own watchdog judges progress.
@@ -420,7 +424,7 @@ class Consumer:
         )
         try:
             await consumer.start()
-            await self._check_topics(consumer, names)
+            await self._check_topics(consumer)
         except KafkaError as error:
             await self._leave(consumer)
             raise Retry(f"Kafka at {self._settings.kafka_bootstrap_servers}: {error!r}") from error
@@ -428,13 +432,18 @@ class Consumer:
             await self._leave(consumer)
             raise
         # Only now: to start with a subscription to an unknown topic would wait for it in silence.
-        consumer.subscribe(names, listener=_Listener(self))
+        consumer.subscribe(self._names, listener=_Listener(self))
         self._retrying = None
         return consumer
 
-    async def _check_topics(self, consumer: AIOKafkaConsumer, names: Iterable[str]) -> None:
+    @property
+    def _names(self) -> list[str]:
+        return [self._settings.kafka_topic_prefix + topic for topic in self._topics]
+
+    async def _check_topics(self, consumer: AIOKafkaConsumer) -> None:
+        """Fatal if one of ours is not there, and stays away for a while."""
         for _ in range(TOPIC_TRIES):
-            missing = set(names) - await consumer.topics()
+            missing = set(self._names) - await consumer.topics()
             if not missing:
                 return
             await asyncio.sleep(TOPIC_WAIT_SECONDS)
@@ -453,7 +462,7 @@ class Consumer:
             record.offset,
             record.key,
             record.value,
-            tuple(record.headers),
+            headers_of(record.headers),
             record.timestamp,
         )
 

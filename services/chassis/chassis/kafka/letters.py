@@ -17,6 +17,10 @@ PREFIX = "segue_dead_"
 CEILING = 20
 TRACE_BYTES = 4000
 ERROR_BYTES = 500
+SPARE_BYTES = 1000
+"""Left free where a trace is carried."""
+CUT = "cut"
+CUT_BYTES = 64 * 1024
 
 PARKED = counter("segue_dead_letters", "Records that were dead-lettered", ["group", "topic", "code"])
 
@@ -53,18 +57,29 @@ class DeadLetters:
 def letter(received: Received, labels: Mapping[str, bytes]) -> Record:
     """The dead letter of a record: itself, and labels in headers.
 
-    A record that its labels would push over the size limit keeps the short ones only.
+    A record that its labels would push over the size limit keeps the short ones only. One that is too large
+    by itself is parked as its beginning and labelled `cut` with its size: to be looked at, not to be
+    replayed.
     """
-    size = len(received.key or b"") + len(received.value or b"")
-    size += sum(len(name) + len(value) for name, value in (*received.headers, *labels.items()))
-    own: Headers = tuple(
-        (PREFIX + name, value)
-        for name, value in labels.items()
-        if name != "trace" or size + 1000 < MAX_RECORD_BYTES
-    )
     # A letter that is replayed and fails again is labelled anew.
     original = tuple(each for each in received.headers if not each[0].startswith(PREFIX))
+    size = len(received.key or b"") + len(received.value or b"") + _size(original)
+    own = _headers(labels)
+    if size + _size(own) + SPARE_BYTES > MAX_RECORD_BYTES:
+        own = _headers({name: value for name, value in labels.items() if name != "trace"})
+    if size + _size(own) > MAX_RECORD_BYTES:
+        own = _headers({**labels, CUT: str(size).encode()})
+        key, value = (part and part[:CUT_BYTES] for part in (received.key, received.value))
+        return Record(DEAD_LETTERS.name, key, value, own)
     return Record(DEAD_LETTERS.name, received.key, received.value, (*original, *own))
+
+
+def _headers(labels: Mapping[str, bytes]) -> Headers:
+    return tuple((PREFIX + name, value) for name, value in labels.items())
+
+
+def _size(headers: Headers) -> int:
+    return sum(len(name) + len(value) for name, value in headers)
 
 
 def _labels(received: Received, error: BaseException, group: str, attempts: int) -> dict[str, bytes]:

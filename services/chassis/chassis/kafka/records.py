@@ -1,5 +1,6 @@
 """What we publish and what we consume, as plain values."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from segue_contracts.codec import encode
@@ -52,3 +53,8 @@ class Received:
     def header(self, name: str) -> bytes | None:
         """The first header of that name."""
         return next((value for key, value in self.headers if key == name), None)
+
+
+def headers_of(raw: Iterable[tuple[str, bytes | None]]) -> Headers:
+    """Headers as a client library hands them over: Kafka allows one without a value, here it is empty."""
+    return tuple((name, value or b"") for name, value in raw)

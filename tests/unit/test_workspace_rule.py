@@ -1,0 +1,228 @@
+"""Nothing crosses a workspace: every query of a service names its workspace, but for a list of exceptions.
+
+The sources are read, not run, so that a query counts whether or not some test reaches it. What this reader
+can't follow counts as a query without a workspace.
+"""
+
+import ast
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+HOUSE = Path(__file__).parents[2]
+SERVICES = ("scheduler/scheduler", "sender/sender", "reply-detector/reply_detector", "api/api")
+READS = {"find", "stream", "find_one", "count", "find_one_and_update", "find_one_and_delete"}
+WRITES = {"update_one", "update_many", "replace_one", "delete_one", "delete_many"}
+OPERATIONS = {"UpdateOne", "UpdateMany", "ReplaceOne", "DeleteOne"}
+FILTER_AT = {**dict.fromkeys(READS | WRITES | OPERATIONS, 0), "update_by_ids": 1, "read_page": 1}
+QUERIES = {*FILTER_AT, "aggregate"}
+FIELD = "workspace_id"
+
+EVERYBODYS = {
+    # The due loop, the replay and the sweeps serve all workspaces at once.
+    *(f"scheduler.SchedulerStore.{name}" for name in ("due", "dispatch", "ask_again", "written_since")),
+    *(f"scheduler.SchedulerStore.{name}" for name in ("untold", "parked_holds", "parked_under")),
+    "scheduler.SchedulerStore.unapplied_stops",
+    "scheduler.SlotStore.forget",
+    "sender.Store.overdue_transmissions",
+    "sender.Store.overdue_tasks",
+    "reply_detector.DetectorStore.waiting",
+    *(f"api.Commands.{name}" for name in ("lease", "published", "open")),
+    "api.Sequences.untold",
+    # A workspace is its own: its id is the key.
+    "scheduler.SchedulerStore.workspace",
+    "sender.Store.workspaces",
+    "api.Members.workspace",
+    "api.Members.workspace_named",
+    "api.Members.limit_workspace",
+    # These say themselves which workspace they are of, and prove it by a secret.
+    "api.Members.key",
+    "api.Mailboxes.for_webhook",
+    # A page of what its caller has bound to a workspace: those calls are looked at.
+    "api.read_page",
+}
+
+
+@dataclass(frozen=True)
+class Module:
+    """One source file and its functions by name; methods among them."""
+
+    tree: ast.Module
+
+    @property
+    def functions(self) -> dict[str, ast.FunctionDef | ast.AsyncFunctionDef]:
+        return {
+            node.name: node
+            for node in ast.walk(self.tree)
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        }
+
+    def unbound(self) -> Iterator[str]:
+        """The functions, with their class, that make a query without a workspace."""
+        for node in self.tree.body:
+            members = node.body if isinstance(node, ast.ClassDef) else [node]
+            prefix = f"{node.name}." if isinstance(node, ast.ClassDef) else ""
+            for member in members:
+                if not isinstance(member, ast.FunctionDef | ast.AsyncFunctionDef):
+                    continue
+                if not all(self._is_bound(query, member) for query in queries(member)):
+                    yield prefix + member.name
+
+    def _is_bound(self, query: ast.Call, function: ast.AST) -> bool:
+        if called(query) == "aggregate":
+            return self._matches_first(query.args[0], function)
+        position = FILTER_AT[called(query)]
+        named = [keyword.value for keyword in query.keywords if keyword.arg == "filter"]
+        given = [*query.args[position : position + 1], *named]
+        return bool(given) and self._names_it(given[0], function)
+
+    def _matches_first(self, pipeline: ast.expr, function: ast.AST) -> bool:
+        first = pipeline.elts[0] if isinstance(pipeline, ast.List) and pipeline.elts else None
+        if not isinstance(first, ast.Dict) or ast.unparse(first.keys[0] or first) != "'$match'":
+            return False
+        return self._names_it(first.values[0], function)
+
+    def _names_it(self, query: ast.expr, function: ast.AST) -> bool:
+        """Whether an expression is a filter on the workspace wherever it may come from."""
+        match query:
+            case ast.Dict(keys=keys, values=values):
+                return any(
+                    self._names_it(value, function) if key is None else ast.unparse(key) == f"'{FIELD}'"
+                    for key, value in zip(keys, values, strict=True)
+                )
+            case ast.Name(id=name):
+                return all_of(self._names_it(value, function) for value in assigned(name, function))
+            case ast.Call() if called(query) in self.functions:
+                maker = self.functions[called(query)]
+                return all_of(self._names_it(value, maker) for value in returned(maker))
+        return False
+
+
+def queries(function: ast.AST) -> Iterator[ast.Call]:
+    """The calls that read, change or delete what matches a filter."""
+    for node in ast.walk(function):
+        if not isinstance(node, ast.Call):
+            continue
+        name = called(node)
+        on_collection = isinstance(node.func, ast.Attribute) and is_collection(node.func.value)
+        if name in (OPERATIONS | {"read_page"}) or (on_collection and name in QUERIES):
+            yield node
+
+
+def is_collection(receiver: ast.expr) -> bool:
+    """`self._something`, or a parameter called `collection`; not a file store."""
+    text = ast.unparse(receiver)
+    return (text.startswith("self._") or text == "collection") and not text.endswith("files")
+
+
+def called(call: ast.Call) -> str:
+    """The last name of what is called."""
+    return ast.unparse(call.func).rpartition(".")[2]
+
+
+def assigned(name: str, function: ast.AST) -> Iterator[ast.expr]:
+    """Everything that a name is assigned in a function; what is merged into it only narrows a filter."""
+    for node in ast.walk(function):
+        match node:
+            case ast.Assign(targets=targets, value=value):
+                if any(isinstance(each, ast.Name) and each.id == name for each in targets):
+                    yield value
+            case ast.AnnAssign(target=ast.Name(id=found), value=ast.expr() as value) if found == name:
+                yield value
+
+
+def returned(function: ast.AST) -> Iterator[ast.expr]:
+    for node in ast.walk(function):
+        if isinstance(node, ast.Return) and node.value is not None:
+            yield node.value
+
+
+def all_of(found: Iterator[bool]) -> bool:
+    """Whether there is at least one, and all are true."""
+    listed = list(found)
+    return bool(listed) and all(listed)
+
+
+def users_of_the_store() -> Iterator[tuple[str, Path, str]]:
+    """Service, file and source of what could make a query: whatever imports chassis.store."""
+    for each in SERVICES:
+        folder = HOUSE / "services" / each
+        for file in sorted(folder.rglob("*.py")):
+            if "chassis.store" in (source := file.read_text()):
+                yield folder.name, file, source
+
+
+def test_every_query_names_its_workspace_but_for_the_listed_ones() -> None:
+    found = {
+        f"{service}.{name}"
+        for service, _, source in users_of_the_store()
+        for name in Module(ast.parse(source)).unbound()
+    }
+    assert found == EVERYBODYS
+
+
+def test_collections_are_opened_by_stores_alone() -> None:
+    opened = {
+        f"{service}/{file.name}"
+        for service, file, source in users_of_the_store()
+        if ".collection(" in source and file.name != "testing.py"
+    }
+    stores = {f"{service}/store.py" for service in ("scheduler", "sender", "reply_detector", "api")}
+    assert opened == stores | {"scheduler/slot_store.py", "api/reads.py"}
+
+
+def test_a_query_without_a_workspace_is_found_however_it_is_written() -> None:
+    source = """
+    class Store:
+        async def literal(self):
+            await self._things.find_one({"_id": 1})
+        async def named(self, workspace):
+            found = {"state": "x"}
+            await self._things.update_one(found, {"$set": {"workspace_id": workspace}})
+        async def sometimes(self, workspace):
+            found = {"workspace_id": workspace}
+            if not workspace:
+                found = {}
+            await self._things.find(found)
+        async def given(self, found):
+            await self._things.delete_many(found)
+        async def made(self):
+            await self._things.find(_made())
+        async def bulk(self):
+            await self._things.bulk([UpdateOne({"_id": 1}, {"$set": {}})])
+        async def pipeline(self):
+            await self._things.aggregate([{"$group": {"_id": "$workspace_id"}}])
+        async def keyword(self):
+            await self._things.find_one(filter={"_id": 1}, projection={"workspace_id": 1})
+
+    def _made():
+        return {"_id": 1}
+    """
+    found = set(Module(ast.parse(textwrap.dedent(source))).unbound())
+    every = ("literal", "named", "sometimes", "given", "made", "bulk", "pipeline", "keyword")
+    assert found == {f"Store.{name}" for name in every}
+
+
+def test_a_query_with_its_workspace_is_recognised_however_it_is_written() -> None:
+    source = """
+    class Store:
+        async def literal(self, workspace):
+            await self._things.find_one({"_id": 1, "workspace_id": workspace})
+        async def named(self, workspace):
+            found: Document = {"workspace_id": workspace}
+            found |= {"state": "x"}
+            await self._things.find(found)
+        async def spread(self, claim):
+            await self._things.update_one({**_key(claim), "state": "x"}, {})
+        async def bulk(self, claim):
+            await self._things.bulk([UpdateOne(_key(claim), {})])
+        async def pipeline(self, workspace):
+            await self._things.aggregate([{"$match": {"workspace_id": workspace}}, {"$limit": 1}])
+        async def insert(self, document):
+            await self._things.insert_one(document)
+
+    def _key(claim):
+        return {"_id": claim.id, "workspace_id": claim.workspace}
+    """
+    assert list(Module(ast.parse(textwrap.dedent(source))).unbound()) == []
