@@ -56,10 +56,10 @@ class Outcome(StrEnum):
 class StageOutcome(Message):
     """One outcome. `occurred_at` is when it became true: the next stage counts from it.
 
-    `until`: not before then (deferred). `reason`: suppressed, held, window_over, no_slot, not_current (withdrawn);
-    busy, a kind of failure (deferred); mark_sent, skip_stage (a person's decision). `code`: SMTP reply and
-    enhanced code. `bounced`: a rejection by the recipient's server for this recipient. `responded`: the
-    prospect answered while the task was done.
+    `until`: not before then (deferred). `reason`: suppressed, held, window_over, no_slot, not_current
+    (withdrawn); busy, a kind of failure (deferred); mark_sent, skip_stage (a person's decision). `code`: SMTP
+    reply and enhanced code. `bounced`: a rejection by the recipient's server for this recipient. `responded`:
+    the prospect answered while the task was done.
     """
 
     TOPIC: ClassVar[Topic] = STAGE_OUTCOMES

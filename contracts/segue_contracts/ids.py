@@ -1,5 +1,6 @@
 """Deterministic ids: a producer can compute them, and a repeated message finds what the first one made."""
 
+from struct import unpack_from
 from uuid import UUID, uuid5
 
 NAMESPACE = UUID("6f1d2a0e-5b7c-5d1e-9a43-0d3c5e9b7a11")
@@ -44,8 +45,8 @@ def murmur2(data: bytes) -> int:
     m, mask = 0x5BD1E995, 0xFFFFFFFF
     h = 0x9747B28C ^ len(data)
     whole = len(data) & ~3
-    for i in range(0, whole, 4):
-        k = (int.from_bytes(data[i : i + 4], "little") * m) & mask
+    for word in unpack_from(f"<{whole // 4}I", data):
+        k = (word * m) & mask
         k = ((k ^ (k >> 24)) * m) & mask
         h = ((h * m) & mask) ^ k
     rest = data[whole:]

@@ -70,7 +70,7 @@ PHONE = "+49 30 123456"
 SCOPES = (HoldScope.ENROLLMENT, HoldScope.PERSON, HoldScope.SEQUENCE)
 ENDS_WITHIN_ROUNDS = 60
 THE_SAME_EACH_TIME = settings(
-    max_examples=25,
+    max_examples=20,
     stateful_step_count=30,
     derandomize=True,
     database=None,
@@ -145,6 +145,7 @@ class SchedulerMachine(RuleBasedStateMachine):
         self.attempts: dict[tuple[UUID, str], int] = {}
         self.delivered: list[Message] = []
         self.undone: list[Message] = []
+        self.cause: Message | None = None
         self.run(self._begin(self.ground.database))
 
     async def _begin(self, database: Database) -> None:
@@ -190,6 +191,15 @@ class SchedulerMachine(RuleBasedStateMachine):
             self.say(e, kind, flag=False)
         self.advance_to_next_deadline()
         self.tick()
+
+    @precondition(lambda self: self.in_flight())
+    @rule(pick=picks, kind=st.sampled_from((Outcome.DEFERRED, Outcome.WITHDRAWN)))
+    def what_came_back_is_told_again_in_the_next_attempt(self, pick: int, kind: Outcome) -> None:
+        self.say(self.pick_of(self.in_flight(), pick), kind, flag=True)
+        told = self.delivered[-1]
+        self.advance_to_next_deadline()
+        self.tick()
+        self.deliver(told)
 
     @precondition(lambda self: self.kafka.of(STAGE_DUE))
     @rule(pick=picks, kind=outcomes, flag=st.booleans())
@@ -276,7 +286,10 @@ class SchedulerMachine(RuleBasedStateMachine):
         """As a consumer does: what raises Retry stays to be delivered again."""
         handlers = {StageOutcome: self.parts.outcomes.handle, EnrollmentStop: self.parts.stop_records.handle}
         handle = handlers.get(type(message), self.parts.commands.handle)
-        if not self.tried(handle([received(message)])):
+        self.cause = message
+        carried_out = self.tried(handle([received(message)]))
+        self.cause = None
+        if not carried_out:
             self.undone.append(message)
         elif isinstance(message, Stop | EnrollmentStop):
             self.check_stopped(message)
@@ -400,6 +413,7 @@ class SchedulerMachine(RuleBasedStateMachine):
             assert "due_at" in before or "due_at" not in after
         if "stage_id" in after:
             self.check_attempt(before, after)
+            self.check_cause(before, after)
 
     def check_attempt(self, before: Document, after: Document) -> None:
         """Of each dispatch they count up one by one, also where a migration comes back to a stage."""
@@ -407,9 +421,19 @@ class SchedulerMachine(RuleBasedStateMachine):
         last = self.attempts.get(key, 0)
         assert last <= after["attempt"] <= last + 1, (key, last, after["attempt"])
         self.attempts[key] = after["attempt"]
+
+    def check_cause(self, before: Document, after: Document) -> None:
+        """A stage is completed by a word about itself, or skipped; an attempt comes back by its own word."""
+        said = self.cause if isinstance(self.cause, StageOutcome) else None
         done = before["completed"]
-        assert after["completed"][: len(done)] == done
-        assert len(after["completed"]) <= len(done) + 1
+        if after["completed"] != done:
+            assert after["completed"] == [*done, before["stage_id"]]
+            told = after["history"][len(before["history"])]
+            skipped = said is None and told["type"] == "stage_skipped"
+            assert skipped or (said is not None and said.stage_id == before["stage_id"]), self.cause
+        elif State(before["state"]) in IN_FLIGHT and after["state"] == State.SCHEDULED:
+            assert said is not None, "only the sender gives a dispatch back"
+            assert (said.stage_id, said.attempt) == (before["stage_id"], before["attempt"]), said
 
     def check_stopped(self, stop: Any) -> None:
         """What was asked for before it has ended."""

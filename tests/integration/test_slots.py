@@ -14,7 +14,8 @@ from chassis.store import Database
 from chassis.testing import FrozenClock, fresh_database, fresh_settings
 from scheduler.model import Step
 from scheduler.open_time import Span
-from scheduler.plan import Free, Refused
+from scheduler.plan import Refused
+from scheduler.search import Vacancy
 from scheduler.slot_store import INDEXES, SlotStore
 from scheduler.slots import SKEW_SECONDS, VALID_SECONDS, Asked, Slots, next_slot_id
 from segue_contracts.message import Channel
@@ -45,13 +46,13 @@ def enrollment(attempt: int = 0) -> dict[str, Any]:
 
 
 def asked(caps: Sequence[Cap], e: dict[str, Any] | None = None, spans: Sequence[Span] = (ALWAYS,)) -> Asked:
-    def plan(free: Free) -> Step | Refused:
+    def plan(vacancy: Vacancy) -> Step | Refused:
         for span in spans:
-            if (at := free(span)) is not None:
+            if (at := vacancy.first(span)) is not None:
                 return Step("hello", 0, Channel.EMAIL, at, None, "UTC", ())
         return Refused("no_slot_within_a_year", "all taken")
 
-    return Asked(e or enrollment(), tuple(caps), plan)
+    return Asked(e or enrollment(), tuple(caps), plan, hours=None)
 
 
 async def times(database: Database) -> list[datetime]:

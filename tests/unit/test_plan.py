@@ -381,14 +381,20 @@ def seam(stage: dict[str, Any], taken: set[str]) -> tuple[list[Span], Planned | 
     """A plan under a cap that has no room on the days named; the spans that it was asked for."""
     asked: list[Span] = []
 
-    def free(span: Span) -> datetime | None:
-        asked.append(span)
-        return None if str(span.start.date()) in taken else span.start + timedelta(minutes=1)
+    class Vacant:
+        def first(self, span: Span) -> datetime | None:
+            asked.append(span)
+            return None if str(span.start.date()) in taken else span.start + timedelta(minutes=1)
+
+        def not_before(self, at: datetime) -> datetime:
+            return at
 
     timing = Timing.model_validate({**zone("UTC"), "windows": {"mon-fri": ["09:00-10:00"]}})
     base = datetime(2026, 12, 23, 14, tzinfo=UTC)
     spec = parse_part(StageTiming, stage)
-    result = plan(spec, timing, base=base, dispatch_id="e:s", person=Person(), sender=Sender(), free=free)
+    result = plan(
+        spec, timing, base=base, dispatch_id="e:s", person=Person(), sender=Sender(), vacancy=Vacant()
+    )
     return asked, result
 
 

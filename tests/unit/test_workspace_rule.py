@@ -30,6 +30,7 @@ EVERYBODYS = {
     "reply_detector.DetectorStore.waiting",
     *(f"api.Commands.{name}" for name in ("lease", "published", "open")),
     "api.Sequences.untold",
+    "api.Bulks.open",
     # A workspace is its own: its id is the key.
     "scheduler.SchedulerStore.workspace",
     "sender.Store.workspaces",

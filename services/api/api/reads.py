@@ -61,6 +61,25 @@ class Reads:
             self._enrollments, found, BY_ID, page, EnrollmentStory.read, EnrollmentStory.LAST_EVENT
         )
 
+    async def live_ids(
+        self, workspace: Workspace, sequence_id: UUID, other_than: int | None, page: PageQuery
+    ) -> tuple[list[UUID], str | None]:
+        """A page of the ids of who is live in a sequence; `other_than`: without those in that version."""
+        found: Document = {"workspace_id": workspace, "sequence_id": sequence_id, "ended": False}
+        if other_than is not None:
+            found["sequence_version"] = {"$ne": other_than}
+        return await read_page(
+            self._enrollments, found, BY_ID, page, lambda doc: UUID(str(doc["_id"])), {"_id": 1}
+        )
+
+    async def members(self, workspace: Workspace, sequence_id: UUID, ids: Some[UUID]) -> set[UUID]:
+        """Which of these enrollments are of the sequence."""
+        found = await self._enrollments.find(
+            {"workspace_id": workspace, "sequence_id": sequence_id, "_id": {"$in": list(ids)}},
+            projection={"_id": 1},
+        )
+        return {doc["_id"] for doc in found}
+
     async def counts(self, workspace: Workspace, sequence_id: UUID) -> dict[str, dict[str, int]]:
         """Counts of a sequence's enrollments by `state` and, of the stopped ones, by `stop` reason."""
         rows = await self._enrollments.aggregate(
@@ -94,6 +113,18 @@ class Reads:
             ]
         )
         return {row["_id"]: row["n"] for row in rows}
+
+    async def sent_since(self, workspace: Workspace, mailbox_id: UUID, since: datetime) -> int:
+        """How many messages went out through a mailbox since a business instant."""
+        return await self._deliveries.count(
+            {
+                "workspace_id": workspace,
+                "mailbox_id": mailbox_id,
+                "state": "sent",
+                "sent_at": {"$gte": since},
+            },
+            limit=MOST_COUNTED,
+        )
 
     async def people(self, workspace: Workspace, ids: Some[UUID]) -> dict[UUID, PersonView]:
         """People by id."""

@@ -16,6 +16,7 @@ from api.reads import Reads
 from api.settings import ApiSettings
 from api.store import Store
 from chassis.clock import Clock
+from chassis.desk import Asks
 from chassis.secrets import Secrets
 from segue_contracts.problems import problems_of
 
@@ -52,6 +53,7 @@ class Api:
     store: Store
     reads: Reads
     courier: Courier
+    scheduler: Asks
 
     def url(self, path: str) -> str:
         """A link for clients."""

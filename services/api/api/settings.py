@@ -21,6 +21,10 @@ class ApiSettings(ServiceSettings, SecretSettings):
         default=5.0, gt=0, description="a command without a result after that is published again"
     )
     command_batch: int = Field(default=500, ge=1, le=5000, description="commands in one look")
+    scheduler_url: AnyHttpUrl = Field(
+        default=AnyHttpUrl("http://127.0.0.1:8081"), description="where a scheduler's HTTP is, for inquiries"
+    )
+    inquiry_seconds: float = Field(default=15.0, gt=0, description="how long a scheduler may take to answer")
     live_page_seconds: float = Field(default=2.0, gt=0, description="between two looks of a live page")
     live_pages: int = Field(default=200, ge=0, description="open live pages in this process; 0 is none")
 

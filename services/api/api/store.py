@@ -39,6 +39,10 @@ INDEXES: dict[str, tuple[Index, ...]] = {
         Index((("workspace_id", 1), ("target", 1), ("created_at", -1)), "target"),
         Index((("expires_at", 1),), "expires", expire_after_seconds=0),
     ),
+    names.BULK_COMMANDS: (
+        Index((("next_at", 1),), "open", partial={"state": CommandState.ACCEPTED.value}),
+        Index((("expires_at", 1),), "expires", expire_after_seconds=0),
+    ),
     names.IDEMPOTENCY_KEYS: (
         Index((("started_at", 1),), "expires", expire_after_seconds=KEEP_IDEMPOTENCY_SECONDS),
     ),
@@ -60,6 +64,7 @@ class Store:
         self.sequences = Sequences(database)
         self.mailboxes = Mailboxes(database)
         self.commands = Commands(database)
+        self.bulks = Bulks(database)
         self.idempotency = Idempotency(database)
         self.inbound = Inbound(database)
         self.suppressions = Suppressions(database)
@@ -124,6 +129,13 @@ class Members:
         """Duplicate if the address is taken."""
         await self._users.insert_one(user)
 
+    async def names(self, workspace: Workspace, ids: Some[UUID]) -> dict[UUID, str]:
+        """What these users are called."""
+        found = await self._users.find(
+            {"workspace_id": workspace, "_id": {"$in": list(ids)}}, projection={"name": 1}
+        )
+        return {doc["_id"]: doc["name"] for doc in found}
+
     async def users(self, workspace: Workspace, page: PageQuery) -> tuple[list[Document], str | None]:
         """The users of the workspace."""
         return await read_page(self._users, {"workspace_id": workspace}, NEWEST_FIRST, page, dict)
@@ -150,6 +162,13 @@ class Sequences:
         if tag is not None:
             found["tags"] = {"$eq": tag}
         return await read_page(self._sequences, found, NEWEST_FIRST, page, dict)
+
+    async def names(self, workspace: Workspace, ids: Some[UUID]) -> dict[UUID, str]:
+        """What these sequences are called."""
+        found = await self._sequences.find(
+            {"workspace_id": workspace, "_id": {"$in": list(ids)}}, projection={"name": 1}
+        )
+        return {doc["_id"]: doc["name"] for doc in found}
 
     async def version(self, workspace: Workspace, sequence_id: UUID, version: int) -> Document | None:
         """One version, published or about to be."""
@@ -349,6 +368,42 @@ class Commands:
                 )
                 for command, what in outcomes
             ]
+        )
+
+
+class Bulks:
+    """Commands on everybody in a sequence: each becomes one command for every enrollment, page by page."""
+
+    def __init__(self, database: Database) -> None:
+        self._bulks = database.collection(names.BULK_COMMANDS)
+
+    async def add(self, bulk: Document) -> None:
+        """Store; what is there already stays as it is."""
+        await self._bulks.insert_new([bulk])
+
+    async def one(self, workspace: Workspace, bulk_id: UUID) -> Document | None:
+        """A bulk command."""
+        return await self._bulks.find_one({"_id": bulk_id, "workspace_id": workspace})
+
+    async def open(self, real_now: datetime, limit: int) -> list[Document]:
+        """Of all workspaces: those to be carried on now, the longest waiting first."""
+        return await self._bulks.find(
+            {"state": CommandState.ACCEPTED.value, "next_at": {"$lte": real_now}},
+            sort=[("next_at", 1)],
+            limit=limit,
+        )
+
+    async def carried(self, bulk: Document, fields: Document, people: int) -> Document | None:
+        """A page further; the bulk command after it, None if somebody else was faster."""
+        return await self._bulks.find_one_and_update(
+            {
+                "_id": bulk["_id"],
+                "workspace_id": bulk["workspace_id"],
+                "state": CommandState.ACCEPTED.value,
+                "cursor": bulk["cursor"],
+                "round": bulk["round"],
+            },
+            {"$set": fields, "$inc": {"people": people}},
         )
 
 

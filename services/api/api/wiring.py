@@ -5,12 +5,14 @@ from collections.abc import AsyncIterator
 
 from api.application import application
 from api.courier import Courier, Publishes
+from api.crowd import Crowd
 from api.line import Line
 from api.reads import Reads
 from api.routing import Api
 from api.settings import ApiSettings
 from api.store import Store, ensure_indexes
 from chassis.clock import Clock
+from chassis.desk import Asks
 from chassis.health import clock_check
 from chassis.kafka import Publisher, ensure_topics
 from chassis.secrets import Secrets
@@ -33,6 +35,7 @@ async def wiring(settings: ApiSettings, service: Service) -> AsyncIterator[None]
         stack.push_async_exit(publisher)
         line = Line(publisher, lambda: ensure_topics(settings, TOPICS))
         api = assemble(settings, settings.clock(), database, line)
+        stack.push_async_callback(api.scheduler.close)
         with service.stage("indexes"):
             await ensure_indexes(database)
         service.health.check("clock", clock_check(database, api.clock))
@@ -40,6 +43,8 @@ async def wiring(settings: ApiSettings, service: Service) -> AsyncIterator[None]
         # Stopped from the last one on: no request after HTTP, and the letters of the last ones go out.
         service.spawn("courier", lambda: api.courier.run(line.connect), stop=api.courier.stop)
         service.periodic("command sweep", settings.command_sweep_seconds, api.courier.sweep)
+        crowd = Crowd(api.clock, api.store, api.reads, api.courier)
+        service.periodic("crowd sweep", settings.command_sweep_seconds, crowd.sweep)
         service.serve(settings, application(api), grace_seconds=grace_seconds(settings))
         yield
 
@@ -51,12 +56,13 @@ def grace_seconds(settings: ApiSettings) -> float:
 
 def assemble(settings: ApiSettings, clock: Clock, database: Database, publisher: Publishes) -> Api:
     """The API over given clients."""
-    store = Store(database)
+    store, secrets = Store(database), Secrets(settings)
     return Api(
         settings=settings,
         clock=clock,
-        secrets=Secrets(settings),
+        secrets=secrets,
         store=store,
         reads=Reads(database),
         courier=Courier(settings, clock, store, publisher),
+        scheduler=Asks(str(settings.scheduler_url), secrets, seconds=settings.inquiry_seconds),
     )

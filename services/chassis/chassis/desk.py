@@ -6,6 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from http import HTTPStatus
+from io import BytesIO
 from typing import Any
 
 import aiohttp
@@ -20,7 +21,7 @@ from chassis.telemetry import counter, fields
 log = logging.getLogger(__name__)
 
 HEADER = "Segue-Internal"
-MAX_QUESTION_BYTES = 4 * 1024 * 1024
+MAX_QUESTION_BYTES = 8 * 1024 * 1024
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 ANSWER_SECONDS = 10.0
 TOO_MUCH = "too_much"
@@ -130,7 +131,7 @@ class Asks:
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=self._seconds)
             self._session = aiohttp.ClientSession(headers=self._headers, timeout=timeout)
-        async with self._session.post(url, data=body.encode(), allow_redirects=False) as response:
+        async with self._session.post(url, data=BytesIO(body.encode()), allow_redirects=False) as response:
             return response.status, await response.read()
 
 

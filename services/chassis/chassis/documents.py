@@ -19,6 +19,7 @@ MAILBOXES = "mailboxes"
 USERS = "users"
 API_KEYS = "api_keys"
 COMMANDS = "commands"
+BULK_COMMANDS = "bulk_commands"
 IDEMPOTENCY_KEYS = "idempotency_keys"
 # Written by the scheduler.
 PEOPLE = "people"

@@ -114,13 +114,17 @@ class ForecastAsked(_Part):
 
 
 class DayAhead(_Part):
-    """A local day: messages and tasks that are planned for it; `held` are those of either under a hold."""
+    """A local day: messages and tasks that are planned for it; `held` are those of either under a hold.
+
+    `sent`: what went out on it already, which the api adds.
+    """
 
     date: date
     starts_at: datetime
     messages: int = 0
     tasks: int = 0
     held: int = 0
+    sent: int = 0
 
 
 class Forecast(_Part):
@@ -154,20 +158,26 @@ class StageSaid(StageAhead):
 
 
 class SameAddress(_Part):
-    """Another `external_id` with the same address: maybe the same person."""
+    """Another `external_id` with the same address: maybe the same person. `row`: in this very request."""
 
     external_id: str
     person_id: UUID
+    row: int | None = None
 
 
 class Collision(_Part):
-    """A live enrollment of the same person, or of the same address, in whatever sequence; `since` when."""
+    """A live enrollment of the same person, or of the same address, in whatever sequence; `since` when.
+
+    The names are the api's to add.
+    """
 
     enrollment_id: UUID
     sequence_id: UUID
+    sequence_name: str | None = None
     generation: int
     external_id: str
     owner_id: UUID
+    owner_name: str | None = None
     state: str
     stage_id: str | None
     since: datetime

@@ -43,6 +43,7 @@ TRANSIENT_CAP_SECONDS = 5.0
 """All tries together stay below half a minute: what fails longer is left to the sweep."""
 HEARTBEATS_PER_SESSION = 3
 COMMIT_SECONDS = 1.0
+METADATA_AGE_MS = 10_000
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
 LOOK_SECONDS = 0.25
@@ -313,6 +314,7 @@ def build_app(
         broker_session_timeout=settings.kafka_session_seconds,
         broker_heartbeat_interval=settings.kafka_session_seconds / HEARTBEATS_PER_SESSION,
         broker_commit_interval=COMMIT_SECONDS,
+        consumer_metadata_max_age_ms=METADATA_AGE_MS,
         consumer_auto_offset_reset="earliest",
         key_serializer="raw",
         value_serializer="raw",

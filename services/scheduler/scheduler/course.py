@@ -10,7 +10,8 @@ from chassis.caps import Cap, caps_of
 from chassis.clock import Clock
 from chassis.documents import MailboxView, VersionView, WorkspaceView
 from scheduler.model import Document, Step
-from scheduler.plan import Free, Refused, Sender, plan
+from scheduler.plan import Refused, Sender, plan
+from scheduler.search import Vacancy
 from scheduler.store import SchedulerStore
 from segue_contracts.ids import dispatch_id
 from segue_contracts.message import Channel
@@ -55,10 +56,10 @@ class Course:
         index: int,
         base: datetime,
         now: datetime | None = None,
-        free: Free | None = None,
+        vacancy: Vacancy | None = None,
     ) -> Step | Refused:
         """The stage at `index` with its time, counted from `base`; with `now`, planned again from then; with
-        `free`, at the first free time.
+        `vacancy`, at the first free time.
         """
         document = self.version.document
         stage = document.stages[index]
@@ -71,7 +72,7 @@ class Course:
             sender=sender_of(self.mailbox),
             first=index == 0,
             now=now,
-            free=free,
+            vacancy=vacancy,
         )
         if isinstance(planned, Refused):
             return planned

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID, uuid5
@@ -29,7 +29,8 @@ from scheduler.model import (
     was_due,
 )
 from scheduler.outbox import Outbox, Publishes
-from scheduler.plan import LATE_AFTER, Free, Refused, late_policy
+from scheduler.plan import LATE_AFTER, Refused, late_policy
+from scheduler.search import Vacancy
 from scheduler.slots import Asked, Slots
 from scheduler.stops import Stops
 from scheduler.store import SchedulerStore, Write
@@ -140,7 +141,7 @@ class DueLoop:
         wanted = [e for e in limited if e["_id"] not in valid]
         courses = await self._courses.load(wanted)
         asked = [
-            Asked(e, caps[e["_id"]], partial(_step, courses[e["_id"]], e))
+            Asked(e, caps[e["_id"]], partial(_step, courses[e["_id"]], e), _hours(e, courses[e["_id"]]))
             for e in wanted
             if e["_id"] in courses
         ]
@@ -251,8 +252,15 @@ def _is_over(e: Document, now: datetime) -> bool:
     return e["send_before"] is not None and now >= e["send_before"]
 
 
-def _step(course: Course, e: Document, free: Free) -> Step | Refused:
-    return course.step(e["_id"], e["stage_index"], e["base"], free=free)
+def _step(course: Course, e: Document, vacancy: Vacancy) -> Step | Refused:
+    return course.step(e["_id"], e["stage_index"], e["base"], vacancy=vacancy)
+
+
+def _hours(e: Document, course: Course) -> Hashable:
+    """What decides when an enrollment's stage may go: who has the same ones finds the same times taken."""
+    prospect = course.prospect
+    where = prospect.zone, prospect.country
+    return e["sequence_id"], e["sequence_version"], e["stage_index"], e["mailbox_id"], where
 
 
 def _put_off(e: Document, step: Step | Refused, now: datetime) -> Change | None:

@@ -4,7 +4,7 @@ A plan is a function of the stage, the sequence's timing, the base, the prospect
 and the dispatch id; it asks no clock, no database and not the machine's zone. The rules: docs/sequence.md.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Final, Protocol
@@ -21,8 +21,8 @@ from scheduler.local_time import (
     say_time,
     whole_second_up,
 )
-from scheduler.open_time import FRIDAY, OpenTime, SenderHours, Span
-from scheduler.search import SEARCH_DAYS, Acceptable, Search, Start
+from scheduler.open_time import FRIDAY, OpenTime, SenderHours
+from scheduler.search import SEARCH_DAYS, Acceptable, Search, Start, Vacancy
 from scheduler.trail import Reason, Rule, Trail, say_some
 from segue_contracts.sequence import CatchUp, Holidays, PlainDays, StageTiming, Timing
 from segue_contracts.timing import (
@@ -41,8 +41,6 @@ LATE_AFTER: Final = timedelta(minutes=15)
 FIRST_YEAR: Final = 1900
 LAST_YEAR: Final = 9000
 _UTC: Final = find_zone("UTC")
-
-Free = Callable[[Span], datetime | None]
 
 
 class Place(Protocol):
@@ -121,21 +119,20 @@ def plan(
     team_holidays: frozenset[date] = frozenset(),
     first: bool = False,
     now: datetime | None = None,
-    free: Free | None = None,
+    vacancy: Vacancy | None = None,
 ) -> Planned | Refused:
     """When the stage is due, or why never. Only a naive `base` or `now` raises (`ValueError`).
 
     `first` chooses the default of `after`. `now` plans a late stage again: from now through time of day,
-    days, windows and caps, without counting its delay or its date once more. `free` is the seam of the caps:
-    it gets acceptable spans in the order of preference and returns the first free instant in one (whole
-    seconds, UTC), or None; without it the first acceptable instant is taken.
+    days, windows and caps, without counting its delay or its date once more. `vacancy` is asked for the first
+    free instant of acceptable spans, in the order of preference; without it the first acceptable one is taken.
     """
     base = whole_second_up(base)
     now = None if now is None else max(base, whole_second_up(now))
     try:
         _check_years(base, now)
         planning = _Planning(stage, timing, base, now, person, sender, team_holidays, first)
-        return planning.find(dispatch_id, free)
+        return planning.find(dispatch_id, vacancy)
     except _Refusal as refusal:
         return refusal.refused
 
@@ -179,9 +176,9 @@ class _Planning:
         self.trail = Trail(base)
         self.zone = self._find_zone()
 
-    def find(self, dispatch_id: str, free: Free | None) -> Planned:
+    def find(self, dispatch_id: str, vacancy: Vacancy | None) -> Planned:
         """The whole plan; raises `_Refusal`."""
-        self.search = Search(self.zone, self._open_time(), self.trail, dispatch_id)
+        self.search = Search(self.zone, self._open_time(), self.trail, dispatch_id, vacancy)
         start = self._start()
         found = self.search.openings(start) if self.at is None else self.search.times(start, self.at)
         best = next(found, None)
@@ -189,8 +186,8 @@ class _Planning:
             told = f"no allowed time within {SEARCH_DAYS} days of {self._say(start.at)}"
             raise _Refusal("window_never_opens", told)
         reasons, at, send_before = self.trail.reasons(), best.span.start, best.open_end
-        if free is not None:
-            at, send_before = self._free_slot(best, found, free)
+        if vacancy is not None:
+            at, send_before = self._free_slot(best, found, vacancy)
             if at != best.span.start:
                 told = "the first free slot within the sending limits"
                 reasons.append(Reason("cap", best.span.start, at, told))
@@ -359,11 +356,11 @@ class _Planning:
     # Caps
 
     def _free_slot(
-        self, best: Acceptable, rest: Iterator[Acceptable], free: Free
+        self, best: Acceptable, rest: Iterator[Acceptable], vacancy: Vacancy
     ) -> tuple[datetime, datetime]:
         found: Acceptable | None = best
         while found is not None:
-            at = free(found.span)
+            at = vacancy.first(found.span)
             if at is not None:
                 return at, found.open_end
             found = next(rest, None)

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 from zoneinfo import ZoneInfo
 
 from scheduler.local_time import (
@@ -40,6 +40,16 @@ class Acceptable(NamedTuple):
     open_end: datetime
 
 
+class Vacancy(Protocol):
+    """What sending limits leave free."""
+
+    def first(self, span: Span) -> datetime | None:
+        """The first free instant (whole seconds, UTC) in a span of acceptable ones; None if there is none."""
+
+    def not_before(self, at: datetime) -> datetime:
+        """Where to look on from `at`: nothing acceptable before it is free. Just `at`, if that is not known."""
+
+
 class _Target(NamedTuple):
     """What `at` means on one day: `[start, end)`, one second for a single time."""
 
@@ -57,18 +67,20 @@ class Search:
     open: OpenTime
     trail: Trail
     dispatch_id: str
+    vacancy: Vacancy | None = None
 
     def openings(self, start: Start) -> Iterator[Acceptable]:
         """Without a time of day: the start if it is open, else the opening of the next window, and so on."""
         day = day_of(self.zone, start.at)
-        for _ in range(SEARCH_DAYS):
+        last = day + SEARCH_DAYS * ONE_DAY
+        while day < last:
             closed = self.open.closed(day)
             for span in () if closed else self.open.spans(day):
                 if span.end > self.trail.here:
                     self._wait_for_opening(span.start)
                     yield Acceptable(Span(self.trail.here, span.end), span.end)
                     self.trail.here = span.end
-            day += ONE_DAY
+            day = self._day_after(day)
             next_start = day_start(self.zone, day)
             if next_start > self.trail.here:
                 self.trail.move(closed or self.open.why_shut(self.trail.here), next_start)
@@ -99,6 +111,14 @@ class Search:
             )
             self.trail.step("clock_change", self.trail.here, told)
 
+    def _day_after(self, day: date) -> date:
+        """The next day, or the first one that is not known to be full."""
+        following = day + ONE_DAY
+        if self.vacancy is None:
+            return following
+        start = day_start(self.zone, following)
+        return max(following, day_of(self.zone, self.vacancy.not_before(start)))
+
     def _wait_for_opening(self, opening: datetime) -> None:
         if opening > self.trail.here:
             self.trail.move(self.open.why_shut(self.trail.here), opening)
@@ -109,11 +129,12 @@ class Search:
     def _targets(self, start: Start, at: TimeOfDay | TimeRange) -> Iterator[_Target]:
         """What is not past of the time or range on the start's day and the days after it."""
         day = start.day
-        for _ in range(SEARCH_DAYS):
+        last = day + SEARCH_DAYS * ONE_DAY
+        while day < last:
             target = self._target(day, at)
             if target.end > start.lower:
                 yield target._replace(start=max(target.start, start.lower))
-            day += ONE_DAY
+            day = self._day_after(day)
 
     def _target(self, day: date, at: TimeOfDay | TimeRange) -> _Target:
         if isinstance(at, TimeOfDay):

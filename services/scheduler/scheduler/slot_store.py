@@ -102,7 +102,7 @@ class SlotStore:
         within = {"$in": list(workspaces)}
         unspent = {"workspace_id": within, "enrollment_id": {"$in": list(enrollments)}, "spent_at": None}
         if await self._slots.delete_many(unspent):
-            await self._books.update_many({"_id": within}, {"$inc": {"rev": 1}})
+            await self._books.update_many({"_id": within, "workspace_id": within}, {"$inc": {"rev": 1}})
 
     async def forget(self, until: datetime) -> int:
         """Delete what no window reaches any more, spent or not, in all workspaces."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -14,14 +14,14 @@ from chassis.errors import Retry
 from chassis.telemetry import counter
 from scheduler.model import Document, Step
 from scheduler.open_time import Span
-from scheduler.plan import Free, Refused
+from scheduler.plan import Refused
 from scheduler.room import Room
-from scheduler.search import share
+from scheduler.search import Vacancy, share
 from scheduler.slot_store import Slot, SlotStore
 from segue_contracts.ids import dispatch_id
 
 VALID_SECONDS = 300
-VALID_REAL_SECONDS = 30.0
+VALID_REAL_SECONDS = 5.0
 """A slot that is not spent so soon is void: on a fast clock, in real time."""
 SKEW_SECONDS = 10
 """How far the clocks of two services may be apart, at most."""
@@ -31,16 +31,20 @@ TRIES = 20
 
 PLACED = counter("segue_scheduler_slots", "Slots reserved under sending limits", ["kind"])
 
-Plan = Callable[[Free], Step | Refused]
+Plan = Callable[[Vacancy], Step | Refused]
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Room wanted for the next attempt of an enrollment's stage; `plan` finds the time with what is free."""
+    """Room wanted now for the next attempt of an enrollment's stage; `plan` finds the time in what is free.
+
+    `hours`: equal for those whose stages may go at the same times.
+    """
 
     enrollment: Document
     caps: tuple[Cap, ...]
     plan: Plan
+    hours: Hashable
 
 
 class Slots:
@@ -131,9 +135,12 @@ class Slots:
         for each in asked:
             theirs = _by_key(each.caps)
             rooms = [book.rooms[key][some] for key, some in theirs.items()]
-            step = each.plan(_Searching(rooms, now, each).free)
+            searching = _Searching(rooms, now, each, book.full.get((each.caps, each.hours)))
+            step = each.plan(searching)
             found[each.enrollment["_id"]] = step
             if isinstance(step, Step):
+                if searching.full_until is not None:
+                    book.full[each.caps, each.hours] = searching.full_until
                 book.take(theirs, int(step.at.timestamp()))
                 slots.append(self._slot(each, step))
         return found, slots
@@ -156,6 +163,8 @@ class _Book:
 
     revision: int
     rooms: dict[str, dict[tuple[Cap, ...], Room]] = field(default_factory=dict)
+    full: dict[tuple[tuple[Cap, ...], Hashable], datetime] = field(default_factory=dict)
+    """Until when there is no room within the same hours: room is only taken while the book is kept."""
 
     def take(self, keys: Iterable[str], at: int) -> None:
         """One more at that instant under each key."""
@@ -164,19 +173,33 @@ class _Book:
                 room.take(at)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Searching:
+    """The vacancy for one message: the first time, not before now, at which every room is free."""
+
     rooms: Sequence[Room]
     now: int
     asked: Asked
+    full_until: datetime | None
+    """Before it nothing is free within the message's hours."""
+    _refused: list[Span] = field(default_factory=list)
 
-    def free(self, span: Span) -> datetime | None:
-        """The first instant of a span, not before now, at which every room is free."""
+    def first(self, span: Span) -> datetime | None:
         start, end = max(int(span.start.timestamp()), self.now), int(span.end.timestamp())
         at = self._next_free(start)
         if at > start:
             at = self._offset(at)
-        return datetime.fromtimestamp(at, UTC) if at < end else None
+        if at >= end:
+            self._refused.append(span)
+            return None
+        found = datetime.fromtimestamp(at, UTC)
+        # Of a range, a later part may have been refused first: only what ends before counts.
+        ended = [each.end for each in self._refused if each.end <= found]
+        self.full_until = max([*ended, *([self.full_until] if self.full_until else [])], default=None)
+        return found
+
+    def not_before(self, at: datetime) -> datetime:
+        return at if self.full_until is None else max(at, self.full_until)
 
     def _next_free(self, at: int) -> int:
         before = None

@@ -37,6 +37,11 @@ INDEXES: Final = (
         partial={"state": State.TASK_OPEN.value},
     ),
     Index((("workspace_id", 1), ("settled_at", 1)), "in_doubt", partial={"state": State.IN_DOUBT.value}),
+    Index(
+        (("workspace_id", 1), ("mailbox_id", 1), ("sent_at", 1)),
+        "sent",
+        partial={"state": State.SENT.value},
+    ),
     Index((("deadline", 1),), "transmitting", partial={"state": State.TRANSMITTING.value}),
     Index((("task.skip_at", 1),), "task_overdue", partial={"state": State.TASK_OPEN.value}),
 )

@@ -95,6 +95,9 @@ class CommandStatus(Shown):
     reasons: list[Reason]
     enrollment_id: UUID | None
     created_at: datetime
+    people: int | None = Field(
+        default=None, description="Of a command on everybody in a sequence: how many it reached so far"
+    )
 
 
 # ---- the status page ----------------------------------------------------------------------------------
@@ -105,13 +108,30 @@ async def get_command(call: Call) -> Answer:
     command_id = call.uuid("command_id", "command")
     command = await call.api.store.commands.one(call.caller.workspace, command_id)
     if command is None:
-        raise not_found("command")
+        return Answer(await _bulk_status(call, command_id))
     if command["state"] == CommandState.ACCEPTED:
         known = await call.api.courier.outcomes([command])
         return Answer(status_of(command, known.get(command_id)))
     result = command["result"]
     what = Settled(CommandState(command["state"]), tuple(result["reasons"]), result["enrollment_id"])
     return Answer(status_of(command, what))
+
+
+async def _bulk_status(call: Call, command_id: UUID) -> CommandStatus:
+    """Done when everybody has a command of their own; for a stop, when nobody is left."""
+    bulk = await call.api.store.bulks.one(call.caller.workspace, command_id)
+    if bulk is None:
+        raise not_found("command")
+    return CommandStatus(
+        id=bulk["_id"],
+        type=bulk["type"],
+        target=str(bulk["sequence_id"]),
+        state=CommandState(bulk["state"]),
+        reasons=[],
+        enrollment_id=None,
+        created_at=bulk["created_at"],
+        people=bulk["people"],
+    )
 
 
 def status_of(command: Document, what: Settled | None) -> CommandStatus:

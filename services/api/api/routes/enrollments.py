@@ -233,11 +233,11 @@ async def enroll(call: Call) -> Answer:
     return Answer(answer, HTTPStatus.ACCEPTED)
 
 
-def read_request(call: Call) -> tuple[Iterator[Candidate], EnrollOptions]:
+def read_request(call: Call, most_rows: int = MAX_ROWS) -> tuple[Iterator[Candidate], EnrollOptions]:
     """The prospects of a JSON or CSV request, and what holds for all of them."""
     if call.body.content_type == CSV:
         text: str = call.body.data
-        found = (Candidate(each.line, "", each.data, each.errors) for each in csv_rows(text, MAX_ROWS))
+        found = (Candidate(each.line, "", each.data, each.errors) for each in csv_rows(text, most_rows))
         return found, call.query
     body: EnrollBody = call.body.data
     if (body.prospect is None) == (body.prospects is None):

@@ -3,21 +3,24 @@
 from collections.abc import Iterator
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import Field
 
+from api.crowd import submit_for_all
 from api.keys import KeyScope
 from api.model import sequence_document, sequence_etag, version_document
 from api.paging import Page, PageQuery
 from api.problems import FieldError, Problem, conflict, invalid, not_found, refused
-from api.routing import KIB, YAML, Answer, Call, Empty, Route, Shown, Takes
+from api.routing import KIB, YAML, Answer, Call, Closed, Route, Shown, Takes
+from api.submitting import Accepted, submit, wish_of
 from chassis import faults
 from chassis.errors import Duplicate
 from chassis.store import Document
 from chassis.templates import Kind, TemplateError, compile_template
 from chassis.zones import ZONE_NAMES
+from segue_contracts.commands import Hold, HoldScope
 from segue_contracts.events import SequenceEventType
 from segue_contracts.message import Channel
 from segue_contracts.sequence import (
@@ -70,6 +73,18 @@ class SequenceWhole(SequenceShown):
     """A sequence and its latest version."""
 
     latest: VersionShown
+
+
+class ArchiveRequest(Closed):
+    """What becomes of those who are in the sequence."""
+
+    people: Literal["finish", "hold", "stop"] = "finish"
+
+
+class Archived(SequenceWhole):
+    """A sequence that takes nobody new; `people` is the command that holds or stops those who are in it."""
+
+    people: Accepted | None
 
 
 class SequenceQuery(PageQuery):
@@ -296,7 +311,27 @@ async def _publish(call: Call, sequence: Document, document: SequenceDocument, m
 
 
 async def archive(call: Call) -> Answer:
-    """Take no more people; those who are in it go on."""
+    """Take no more people; those who are in it finish, are held, or are stopped."""
+    request: ArchiveRequest = call.body.data
+    answer = await _archive(call)
+    # Archived first: nobody comes in behind the stops.
+    command = await _settle_people(call, request.people)
+    assert isinstance(answer.body, SequenceWhole)
+    return Answer(Archived(**dict(answer.body), people=command), answer.status, answer.headers)
+
+
+async def _settle_people(call: Call, people: str) -> Accepted | None:
+    sequence_id = call.uuid("sequence_id", "sequence")
+    if people == "stop":
+        return await submit_for_all(call, "stop", sequence_id, reason_code="archived")
+    if people == "hold":
+        scope = HoldScope.SEQUENCE
+        wish = wish_of(call, Hold, str(sequence_id), scope=scope, scope_id=sequence_id, reason="archived")
+        return (await submit(call, [wish]))[0]
+    return None
+
+
+async def _archive(call: Call) -> Answer:
     for _ in range(PUBLISH_TRIES):
         sequence = await existing(call)
         if sequence["archived"]:
@@ -379,8 +414,8 @@ ROUTES = (
         archive,
         "Archive a sequence",
         KeyScope.WRITE,
-        answer=SequenceWhole,
-        takes=Takes(Empty, optional=True),
+        answer=Archived,
+        takes=Takes(ArchiveRequest, optional=True),
         tag="Sequences",
     ),
 )

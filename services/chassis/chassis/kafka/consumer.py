@@ -36,6 +36,8 @@ DRAIN_SECONDS = 20.0
 REBALANCE_TIMEOUT_MS = 45_000
 HEARTBEAT_MS = 1_000
 """Also how soon a member hears of a rebalance."""
+METADATA_AGE_MS = 10_000
+"""How soon a group sees a topic that was made again; until then none of its members has a partition."""
 NEVER_MS = 24 * 60 * 60 * 1000
 COMMIT_SECONDS = 10.0
 LEAVE_SECONDS = 5.0
@@ -419,6 +421,7 @@ class Consumer:
             session_timeout_ms=int(self._settings.kafka_session_seconds * 1000),
             heartbeat_interval_ms=HEARTBEAT_MS,
             rebalance_timeout_ms=REBALANCE_TIMEOUT_MS,
+            metadata_max_age_ms=METADATA_AGE_MS,
             # A batch may be repeated for as long as a database is away; our own watchdog judges progress.
             max_poll_interval_ms=NEVER_MS,
         )

@@ -5,8 +5,11 @@
 
 import asyncio
 import logging
+import random
 import time
+from collections import Counter
 from collections.abc import Awaitable, Sequence
+from functools import lru_cache
 from types import TracebackType
 from typing import Any, Self
 
@@ -18,7 +21,6 @@ from aiokafka.errors import (
     ProducerClosed,
     TopicAuthorizationFailedError,
 )
-from aiokafka.partitioner import DefaultPartitioner
 
 from chassis.errors import Reject, Retry
 from chassis.kafka.connection import client_options, ends_within
@@ -26,6 +28,7 @@ from chassis.kafka.records import Headers, Record
 from chassis.retry import retrying
 from chassis.settings import KafkaSettings
 from chassis.telemetry import CORRELATION_HEADER, correlation_id, counter, fields, histogram
+from segue_contracts.ids import murmur2
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +43,6 @@ CLOSE_SECONDS = 3.0
 PUBLISHED = counter("segue_kafka_published", "Records acknowledged by the brokers", ["topic"])
 UNACKNOWLEDGED = counter("segue_kafka_unacknowledged", "Records given up as maybe written", ["topic"])
 PUBLISH_SECONDS = histogram("segue_kafka_publish_seconds", "One publish call, all records acknowledged")
-
-_partitioner = DefaultPartitioner()
 
 
 class Publisher:
@@ -92,8 +93,8 @@ class Publisher:
         except (KafkaError, TimeoutError) as error:
             self._replace(producer)
             raise _failure(records, error) from error
-        for record in records:
-            PUBLISHED.labels(record.topic).inc()
+        for topic, count in Counter(record.topic for record in records).items():
+            PUBLISHED.labels(topic).inc(count)
         PUBLISH_SECONDS.observe(time.perf_counter() - began)
 
     async def _deliver(self, producer: AIOKafkaProducer, records: Sequence[Record]) -> None:
@@ -150,7 +151,7 @@ class Publisher:
                 partitions[topic] = sorted(await producer.partitions_for(topic))
             partition = record.partition
             if partition is None:
-                partition = _partitioner(record.key, partitions[topic], partitions[topic])
+                partition = _partition_of(record.key, partitions[topic])
             chosen.setdefault((topic, partition), []).append(record)
         return chosen
 
@@ -198,6 +199,16 @@ async def _close(producer: AIOKafkaProducer) -> None:
     producer._message_accumulator.fail_all(ProducerClosed())
     await ends_within(CLOSE_SECONDS, producer._sender.close())
     await ends_within(CLOSE_SECONDS, producer.client.close())
+
+
+def _partition_of(key: bytes | None, partitions: list[int]) -> int:
+    """As Java's default partitioner says; without a key any."""
+    return random.choice(partitions) if key is None else partitions[_positive_hash(key) % len(partitions)]  # noqa: S311
+
+
+@lru_cache(maxsize=10_000)  # an enrollment's records come in twos and threes
+def _positive_hash(key: bytes) -> int:
+    return murmur2(key) & 0x7FFFFFFF
 
 
 def _common_headers() -> Headers:

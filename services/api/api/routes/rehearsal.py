@@ -1,0 +1,152 @@
+"""Dry runs: what would become of prospects, and what they would receive, before anything is stored."""
+
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+from api.asking import ask, too_much
+from api.keys import KeyScope
+from api.problems import invalid_at
+from api.routes.enrollments import (
+    Candidate,
+    EnrollBody,
+    EnrollOptions,
+    EnrollRequest,
+    RefusedRow,
+    check_target,
+    judge,
+    read_request,
+)
+from api.routes.sequences import existing
+from api.routing import CSV, MIB, Answer, Call, Route, Shown, Takes
+from chassis.inquiries import DRY_RUN, MAX_AT_ONCE, Collision, DryRunAsked, Rehearsed, SameAddress
+from segue_contracts.commands import Enroll
+from segue_contracts.ids import person_id
+
+MAX_PROSPECTS = 500
+MAX_BODY_BYTES = 4 * MIB
+MAX_ANSWER_CHARS = 16 * MIB
+
+
+class RehearsedRow(Rehearsed):
+    """A prospect that can be read; `row` is its number from 1, in a CSV file its line."""
+
+    row: int
+
+
+class DryRunAnswer(Shown):
+    """What an enroll of the same body would do now; nothing was stored, and nobody is written to.
+
+    `refused` are rows that would not even be accepted. `would_enroll` counts those without a problem.
+    """
+
+    would_enroll: int
+    prospects: list[RehearsedRow]
+    refused: list[RefusedRow]
+
+
+async def dry_run(call: Call) -> Answer:
+    """Rehearse an enroll."""
+    sequence = await existing(call)
+    candidates, options = read_request(call, MAX_PROSPECTS)
+    check_target(sequence, options)
+    seen: dict[str, int] = {}
+    refused: list[RefusedRow] = []
+    enrolls: list[tuple[Candidate, Enroll]] = []
+    for candidate in candidates:
+        outcome = judge(call, sequence, candidate, options, seen)
+        if isinstance(outcome, RefusedRow):
+            refused.append(outcome)
+        else:
+            assert isinstance(outcome.message, Enroll)
+            enrolls.append((candidate, outcome.message))
+        if len(enrolls) + len(refused) > MAX_PROSPECTS:
+            raise invalid_at("/prospects", f"has more than {MAX_PROSPECTS}: rehearse some of them")
+    told = await rehearse(call, [enroll for _, enroll in enrolls])
+    rows = [candidate.row for candidate, _ in enrolls]
+    doubles = same_address_rows(enrolls)
+    named = await with_names(call, told)
+    shown = [
+        RehearsedRow(**dict(with_doubles(each, doubles.get(row, ()))), row=row)
+        for each, row in zip(named, rows, strict=True)
+    ]
+    would_enroll = sum(each.would_enroll for each in shown)
+    return Answer(DryRunAnswer(would_enroll=would_enroll, prospects=shown, refused=refused))
+
+
+async def rehearse(call: Call, enrolls: Sequence[Enroll]) -> list[Rehearsed]:
+    """What the scheduler says of each, asked in portions; Problem 422 where that becomes too large."""
+    people: list[Rehearsed] = []
+    room = MAX_ANSWER_CHARS
+    for start in range(0, len(enrolls), MAX_AT_ONCE):
+        asked = DryRunAsked(commands=list(enrolls[start : start + MAX_AT_ONCE]))
+        told = await ask(call, DRY_RUN, asked)
+        assert told is not None, "every enroll has an answer"
+        people += told.people
+        room -= len(told.model_dump_json())
+        if room < 0:
+            raise too_much()
+    return people
+
+
+def same_address_rows(enrolls: Sequence[tuple[Candidate, Enroll]]) -> dict[int, list[SameAddress]]:
+    """By row, the other rows of the request that have its address under another external_id."""
+    by_address: dict[str, list[tuple[Candidate, Enroll]]] = {}
+    for candidate, enroll in enrolls:
+        if enroll.prospect.email:
+            by_address.setdefault(enroll.prospect.email.lower(), []).append((candidate, enroll))
+    return {
+        candidate.row: [
+            SameAddress(external_id=enroll.prospect.external_id, person_id=_person(enroll), row=other.row)
+            for other, enroll in some
+            if other is not candidate
+        ]
+        for some in by_address.values()
+        for candidate, _ in some
+    }
+
+
+def with_doubles(each: Rehearsed, doubles: Sequence[SameAddress]) -> Rehearsed:
+    """With those of the same request who have the same address; who is known already is named once."""
+    same = {other.person_id: other for other in (*each.same_address, *doubles)}
+    return each.model_copy(update={"same_address": list(same.values())})
+
+
+async def with_names(call: Call, people: Sequence[Rehearsed]) -> list[Rehearsed]:
+    """The same people, their collisions with the names of sequences and owners."""
+    collisions = [each for person in people for each in person.collisions]
+    workspace, store = call.caller.workspace, call.api.store
+    sequences = await store.sequences.names(workspace, {each.sequence_id for each in collisions})
+    owners = await store.people.names(workspace, {each.owner_id for each in collisions})
+    return [
+        person.model_copy(
+            update={"collisions": [_named(each, sequences, owners) for each in person.collisions]}
+        )
+        for person in people
+    ]
+
+
+def _person(enroll: Enroll) -> UUID:
+    return person_id(enroll.workspace_id, enroll.prospect.external_id)
+
+
+def _named(each: Collision, sequences: Mapping[UUID, str], owners: Mapping[UUID, str]) -> Collision:
+    names = {
+        "sequence_name": sequences.get(each.sequence_id),
+        "owner_name": owners.get(each.owner_id),
+    }
+    return each.model_copy(update=names)
+
+
+ROUTES = (
+    Route(
+        "POST",
+        "/v1/sequences/{sequence_id}/dry-run",
+        dry_run,
+        "Rehearse an enroll: messages, times, problems",
+        KeyScope.WRITE,
+        answer=DryRunAnswer,
+        query=EnrollOptions,
+        takes=Takes(EnrollBody, EnrollRequest, also=(CSV,), limit=MAX_BODY_BYTES, csv_limit=MAX_BODY_BYTES),
+        tag="Enrollments",
+    ),
+)

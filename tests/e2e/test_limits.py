@@ -1,0 +1,68 @@
+"""A mailbox's limit holds with several schedulers and senders, also while some of them are killed."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from chassis.clock import Clock
+from stack.brokers import Brokers
+from stack.client import Client
+from stack.smtp import SmtpServer
+from stack.system import System, system
+
+pytestmark = pytest.mark.stack
+
+ADDRESS = "ana@ourco.example"
+SPEED = 900.0
+PER_HOUR = 20
+PEOPLE = 50
+SEQUENCE = """
+name: Fifty people
+mailbox: ana@ourco.example
+stages:
+  - {id: hello, channel: email, subject: A job, text: Four days a week.}
+"""
+
+
+@pytest.fixture(scope="module")
+def clock_speed() -> float:
+    return SPEED
+
+
+@pytest.fixture(scope="module")
+def segue(tmp_path_factory: pytest.TempPathFactory, brokers: Brokers) -> Iterator[System]:
+    folder = tmp_path_factory.mktemp("segue")
+    many = {"scheduler": 2, "sender": 3}
+    # A sender that dies with a claim gives it up to the next one after seconds, not minutes.
+    soon = {
+        "SEGUE_SMTP_TOTAL_SECONDS": "3",
+        "SEGUE_BATCH_SECONDS": "2",
+        "SEGUE_ROOM_SECONDS": "1",
+        "SEGUE_CLAIM_LEASE_SECONDS": "6",
+        "SEGUE_REDELIVERY_SECONDS": "7",
+    }
+    with system(
+        folder, brokers, clock_speed=SPEED, settings=soon, instances=many, supervised=True
+    ) as running:
+        yield running
+
+
+async def test_no_hour_has_more_messages_than_the_mailbox_may_send(
+    segue: System, client: Client, mail: SmtpServer, clock: Clock
+) -> None:
+    smtp = {"host": mail.host, "port": mail.port, "security": "none"}
+    limits = {"per_hour": PER_HOUR}
+    await client.post("/v1/mailboxes", {"address": ADDRESS, "smtp": smtp, "limits": limits})
+    sequence = await client.publish(SEQUENCE)
+    rows = "".join(f"p{n},p{n}@crowd.example\n" for n in range(PEOPLE))
+    await client.post_text(f"/v1/sequences/{sequence}/enrollments", f"external_id,email\n{rows}", "text/csv")
+    await mail.arrived(PER_HOUR // 2, seconds=30)
+    segue.processes["sender"].kill()
+    segue.processes["scheduler-2"].kill()
+    await mail.arrived(PEOPLE, seconds=90)
+    messages = mail.messages()
+    assert len({m.recipients for m in messages}) == len(messages) == PEOPLE
+    hour = 3600 / clock.speed
+    began = [m.data_began for m in messages]
+    most = max(sum(start <= each < start + hour for each in began) for start in began)
+    assert most <= PER_HOUR
