@@ -1,8 +1,8 @@
 """Measures how long it takes to place people on one mailbox with 200 messages a day, 40 an hour.
 
-Run: `python tests/bench/limits.py [PEOPLE]`. Segue reserves on a real MongoDB, in batches as the due loop does.
-Its peer looks, for each person, minute by minute for the first one at which no window is over its limit, counting
-the messages in it, and writes nothing.
+Run: `python tests/bench/limits.py [PEOPLE]`. Segue reserves on a real MongoDB, in batches as the due loop
+does. Its peer looks, for each person, minute by minute for the first one at which no window is over its
+limit, counting the messages in it, and writes nothing.
 """
 
 import asyncio

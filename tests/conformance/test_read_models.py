@@ -30,12 +30,14 @@ from chassis.documents import (
     DeliveryView,
     EnrollmentStory,
     EnrollmentView,
+    MailboxLimits,
     MailboxView,
     PersonView,
     SequenceView,
     SmtpIdentity,
     StoppedView,
     VersionView,
+    WorkspaceLimits,
     WorkspaceView,
 )
 from chassis.secrets import Secrets
@@ -75,6 +77,7 @@ MAILBOX: Document = {
     "country": "DE",
     "windows": {"mon-fri": ["09:00-18:00"]},
     "time_off": ["2027-01-01", "2027-02-01/2027-02-07"],
+    "limits": {"per_day": 200, "per_hour": 30, "gap_seconds": 60},
 }
 PROSPECT: Document = {
     "external_id": "p1",
@@ -126,9 +129,9 @@ class World:
         await self.scheduler.commands.handle([received(message_of(stored))])
         return self
 
-    async def post(self, path: str, body: Document, status: int) -> Any:
+    async def post(self, path: str, body: Document, status: int, method: str = "POST") -> Any:
         headers = {"Authorization": f"Bearer {self.made['api_key']}"}
-        answer = await self.http.post(path, json=body, headers=headers)
+        answer = await self.http.request(method, path, json=body, headers=headers)
         assert answer.status == status, await answer.text()
         return await answer.json()
 
@@ -230,17 +233,18 @@ async def test_a_sequence_open_and_archived(world: World) -> None:
 
 
 async def test_a_mailbox_and_the_password_that_only_the_sender_reads(world: World) -> None:
-    plain = await read(world, MailboxView, names.MAILBOXES, world.mailbox, lacks={"limits"})
+    plain = await read(world, MailboxView, names.MAILBOXES, world.mailbox)
     assert (plain.address, plain.owner_id) == ("ana@ourco.example", world.user)
     assert (plain.signature, plain.zone, plain.country) == ("Ana\nOur Co", "Europe/Berlin", "DE")
     assert (plain.windows, plain.time_off) == (MAILBOX["windows"], tuple(MAILBOX["time_off"]))
-    days_off = sender_of(plain).time_off
-    assert len(days_off) == 8
+    assert len(sender_of(plain).time_off) == 8
+    assert plain.limits == MailboxLimits(200, 30, 60)
 
     smtp = {"host": "mail.example", "port": 587, "username": "ana", "password": "s3cret"}
     other = await world.post("/v1/mailboxes", {"address": "ben@ourco.example", "smtp": smtp}, 201)
-    secret = await read(world, MailboxView, names.MAILBOXES, UUID(other["id"]), lacks={"limits"})
+    secret = await read(world, MailboxView, names.MAILBOXES, UUID(other["id"]))
     assert (secret.windows, secret.zone, secret.time_off) == (None, None, ())
+    assert secret.limits == MailboxLimits()
     assert secret.smtp == SmtpIdentity("mail.example", 587, "starttls", "ana", secret.smtp.secret)
     assert world.secrets.decrypt(secret.smtp.secret) == "s3cret"
 
@@ -248,7 +252,10 @@ async def test_a_mailbox_and_the_password_that_only_the_sender_reads(world: Worl
 async def test_a_workspace(world: World) -> None:
     view = await read(world, WorkspaceView, names.WORKSPACES, world.workspace, lacks={"limits"})
     assert (view.id, view.name, view.tokens) == (world.workspace, "Our Co", {})
-    assert view.in_doubt_policy == "wait"
+    assert (view.in_doubt_policy, view.limits) == ("wait", WorkspaceLimits())
+    await world.post("/v1/workspace/limits", {"per_person_per_day": 2}, 200, method="PUT")
+    limited = await read(world, WorkspaceView, names.WORKSPACES, world.workspace)
+    assert limited.limits == WorkspaceLimits(2)
 
 
 async def test_a_suppression_is_found_by_scheduler_and_sender_under_the_id_that_the_api_gave_it(

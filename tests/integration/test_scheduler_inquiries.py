@@ -167,8 +167,9 @@ async def test_every_active_hold_is_named_and_one_with_an_end_moves_what_comes_l
         bench.message(Hold, scope=HoldScope.PERSON, scope_id=person, until=until, reason="out_of_office"),
         bench.message(Hold, scope=HoldScope.SEQUENCE, scope_id=SEQUENCE, issued_by="ana"),
         bench.message(Hold, scope=HoldScope.MAILBOX, scope_id=MAILBOX),
-        bench.message(Lift, scope=HoldScope.MAILBOX, scope_id=MAILBOX),
     )
+    bench.clock.advance(seconds=1)
+    await bench.command(bench.message(Lift, scope=HoldScope.MAILBOX, scope_id=MAILBOX))
     held = await schedule(bench, enrollment)
     assert [(each.scope, each.reason, each.by, each.until) for each in held.holds] == [
         ("person", "out_of_office", "", until),

@@ -43,6 +43,7 @@ CHOICES = (
 ANSWERS = ("accept", "accept_then_cut", "cut", "soft", "broken", "policy", "bounce")
 MAX_ROUNDS = 25
 MAX_PARKED = 4
+LOOK_SECONDS = 0.001
 SENDER: ContextVar[int] = ContextVar("sender", default=0)
 
 
@@ -89,9 +90,6 @@ class Run:
     asking: set[asyncio.Task[None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self._active = 0
-        self._still = asyncio.Event()
-        self._still.set()
         self.clocks = [StallingClock(), StallingClock()]
         self.senders: list[Sender] = [
             assemble(self.settings, clock, self.database, self, Server(self, index))
@@ -101,8 +99,8 @@ class Run:
             self.slow_down(sender)
 
     def slow_down(self, sender: Sender) -> None:
-        """Park after each read and before each journal too, and know when nothing runs."""
-        read, enter, keep = sender.steps.reader.read, sender.email._journal.enter, sender.work._keep
+        """Park after each read and before each journal too."""
+        read, enter = sender.steps.reader.read, sender.email._journal.enter
 
         async def read_and_park(look: Any) -> Any:
             found = await read(look)
@@ -113,22 +111,17 @@ class Run:
             await self.point("before journal")
             return await enter(claim)
 
-        def keep_and_count(supervisor: asyncio.Task[None]) -> None:
-            self.active(+1)
-            supervisor.add_done_callback(lambda _: self.active(-1))
-            keep(supervisor)
-
         sender.steps.reader.read = read_and_park  # type: ignore[assignment]
         sender.email._journal.enter = park_and_enter  # type: ignore[method-assign]
-        sender.work._keep = keep_and_count  # type: ignore[method-assign]
 
-    def active(self, change: int) -> None:
-        """Count who runs; those who are parked do not."""
-        self._active += change
-        if self._active:
-            self._still.clear()
-        else:
-            self._still.set()
+    async def still(self) -> None:
+        """Wait until everybody is parked or done."""
+        while self.at_work() != len(self.parked):  # noqa: ASYNC110 - looks into the sender, which tells nobody
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def at_work(self) -> int:
+        """How many are on their way, those who are parked included."""
+        return len(self.asking) + sum(sender.work.in_flight for sender in self.senders)
 
     async def point(self, name: str) -> None:
         """Wait here for the driver, as a process that is slow or frozen would."""
@@ -136,9 +129,7 @@ class Run:
             return
         me = Parked(SENDER.get())
         self.parked.append(me)
-        self.active(-1)
         await me.gate.wait()
-        self.active(+1)
         if me.bug and name != "sender.after_claim":  # there it would be the consumer's ladder
             raise ABug(name)
 
@@ -146,13 +137,12 @@ class Run:
 
     async def drive(self, choices: Sequence[str]) -> None:
         for choice in choices:
-            await self._still.wait()
+            await self.still()
             await self.choose(choice)
         self.parking = False
-        while self.parked or not self._still.is_set() or self.asking:
+        while self.at_work():
+            await self.still()
             self.go(0)
-            await asyncio.sleep(0)
-            await self._still.wait()
 
     async def choose(self, choice: str) -> None:
         what, _, number = choice.partition(" ")
@@ -176,15 +166,12 @@ class Run:
         """Let one of those who are parked go on to its next stop."""
         if self.parked:
             self.parked.pop(index % len(self.parked)).gate.set()
-            self._still.clear()
 
     def ask_aside(self, sender: int, *, older: bool = False) -> None:
         if len(self.parked) >= MAX_PARKED:
             return
-        self.active(+1)
         SENDER.set(sender)
         task = asyncio.create_task(self.ask(sender, older=older, wait=False))
-        task.add_done_callback(lambda _: self.active(-1))
         self.asking.add(task)
         task.add_done_callback(self.asking.discard)
 

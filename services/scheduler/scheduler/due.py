@@ -14,6 +14,7 @@ from chassis.errors import Retry
 from chassis.kafka import Record
 from chassis.telemetry import counter, fields, histogram
 from scheduler.course import Course, Courses
+from scheduler.frontier import Frontier
 from scheduler.holds import Holds
 from scheduler.isolation import Isolation, Work
 from scheduler.model import (
@@ -81,16 +82,18 @@ class DueLoop:
         self._ask_again_seconds = ask_again_seconds
         self._poll_seconds = poll_seconds
         self._stopping = asyncio.Event()
+        self._frontier = Frontier(clock)
 
     async def run(self) -> None:
         """Until `stop`; a transient error is logged and tried again."""
         while not self._stopping.is_set():
             try:
-                full = await self.tick() >= BATCH
+                await self.tick()
+                there_is_more = self._frontier.there_is_more
             except Retry as error:
                 log.warning("due loop waits", extra=fields("due.retry", error=str(error)[:300]))
-                full = False
-            if not full:
+                there_is_more = False
+            if not there_is_more:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(self._poll_seconds):
                         await self._stopping.wait()
@@ -101,8 +104,10 @@ class DueLoop:
 
     async def tick(self) -> int:
         """One round; how many enrollments were due. One that can't be carried on is put aside alone."""
-        due = await self._store.due(self._shards(), self._clock.now(), BATCH)
+        shards, now = self._shards(), self._clock.now()
+        due, more_from = await self._store.due(shards, now, BATCH, self._frontier.since(shards, now))
         await self._isolation.carry(Work.DUE, due, self._carry)
+        self._frontier.polled(now, more_from)
         return len(due)
 
     async def _carry(self, due: Sequence[Document]) -> None:

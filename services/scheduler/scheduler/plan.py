@@ -124,8 +124,8 @@ def plan(
     """When the stage is due, or why never. Only a naive `base` or `now` raises (`ValueError`).
 
     `first` chooses the default of `after`. `now` plans a late stage again: from now through time of day,
-    days, windows and caps, without counting its delay or its date once more. `vacancy` is asked for the first
-    free instant of acceptable spans, in the order of preference; without it the first acceptable one is taken.
+    days, windows and caps, without counting its delay or its date once more. `vacancy` is asked for the
+    first free instant of acceptable spans, in the order of preference; without it the first one is taken.
     """
     base = whole_second_up(base)
     now = None if now is None else max(base, whole_second_up(now))

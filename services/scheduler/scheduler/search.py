@@ -47,7 +47,7 @@ class Vacancy(Protocol):
         """The first free instant (whole seconds, UTC) in a span of acceptable ones; None if there is none."""
 
     def not_before(self, at: datetime) -> datetime:
-        """Where to look on from `at`: nothing acceptable before it is free. Just `at`, if that is not known."""
+        """Where to look on from `at`: nothing acceptable before it is free; `at` if that is not known."""
 
 
 class _Target(NamedTuple):

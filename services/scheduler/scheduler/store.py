@@ -188,17 +188,29 @@ class SchedulerStore:
 
     # ---- the due loop ---------------------------------------------------------------------------
 
-    async def due(self, shards: Sequence[int], now: datetime, limit: int) -> list[Document]:
-        """What is due in these shards, the longest overdue first; at most 60 shards in one query."""
+    async def due(
+        self, shards: Sequence[int], now: datetime, limit: int, since: datetime | None = None
+    ) -> tuple[list[Document], datetime | None]:
+        """What is due in these shards (from `since` on), the longest overdue first, and from where on there
+        may be more; None: that was all. At most 60 shards in one query, and for each its share of `limit`.
+        """
+        groups = [shards[at : at + SHARDS_PER_QUERY] for at in range(0, len(shards), SHARDS_PER_QUERY)]
+        share = max(1, limit // max(1, len(groups)))
+        span = {"$lte": now} if since is None else {"$gte": since, "$lte": now}
         found: list[Document] = []
-        for start in range(0, len(shards), SHARDS_PER_QUERY):
-            some = list(shards[start : start + SHARDS_PER_QUERY])
-            query = {"shard": {"$in": some}, "due_at": {"$lte": now}}
-            found += await self._enrollments.find(
-                query, projection=WITHOUT_HISTORY, sort=[("due_at", 1)], limit=limit
+        more: list[datetime] = []
+        for some in groups:
+            part = await self._enrollments.find(
+                {"shard": {"$in": list(some)}, "due_at": span},
+                projection=WITHOUT_HISTORY,
+                sort=[("due_at", 1)],
+                limit=share,
             )
+            if len(part) == share:
+                more.append(part[-1]["due_at"])
+            found += part
         found.sort(key=lambda e: e["due_at"])
-        return found[:limit]
+        return found, min(more, default=None)
 
     async def dispatch(
         self, ids: Sequence[UUID], now: datetime, deadline: datetime, recorded_at: datetime

@@ -35,6 +35,10 @@ from segue_contracts.topics import ENROLLMENT_COMMANDS, ENROLLMENT_STOPS, STAGE_
 SLOT_SWEEP_SECONDS = 600.0
 
 
+GATHER_SECONDS = 0.1
+"""How long the brokers may collect outcomes for one batch."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """The scheduler without its Kafka consumers."""
@@ -72,7 +76,9 @@ async def wiring(settings: SchedulerSettings, service: Service) -> AsyncIterator
         letters = DeadLetters(publisher)
 
         def consumer(name: str, topic: Topic, handle: Handler) -> None:
+            # Its partitions decide the shards; and no person waits for an outcome as for a command or a stop.
             assigned = shards.assigned if topic is STAGE_OUTCOMES else None
+            gather = GATHER_SECONDS if topic is STAGE_OUTCOMES else 0.0
             group = f"segue.scheduler.{name}"
             service.consume(
                 name,
@@ -83,6 +89,7 @@ async def wiring(settings: SchedulerSettings, service: Service) -> AsyncIterator
                     handle=handle,
                     dead_letters=letters,
                     on_assigned=assigned,
+                    gather_seconds=gather,
                 ),
             )
 
