@@ -41,6 +41,8 @@ from segue_contracts.sequence import CatchUp
 log = logging.getLogger(__name__)
 
 BATCH = 2000
+REST_SHARE = 4
+"""A poll that took long is followed by a longer rest: looking for work never becomes the work."""
 LATE_REAL_SECONDS = 60.0
 """On a clock that runs fast, a delay of ours is measured in real time too, or everything would be late."""
 
@@ -94,8 +96,9 @@ class DueLoop:
                 log.warning("due loop waits", extra=fields("due.retry", error=str(error)[:300]))
                 there_is_more = False
             if not there_is_more:
+                rest = max(self._poll_seconds, REST_SHARE * self._frontier.poll_seconds)
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(self._poll_seconds):
+                    async with asyncio.timeout(rest):
                         await self._stopping.wait()
 
     async def stop(self) -> None:
@@ -106,8 +109,8 @@ class DueLoop:
         """One round; how many enrollments were due. One that can't be carried on is put aside alone."""
         shards, now = self._shards(), self._clock.now()
         due, more_from = await self._store.due(shards, now, BATCH, self._frontier.since(shards, now))
-        await self._isolation.carry(Work.DUE, due, self._carry)
         self._frontier.polled(now, more_from)
+        await self._isolation.carry(Work.DUE, due, self._carry)
         return len(due)
 
     async def _carry(self, due: Sequence[Document]) -> None:
@@ -258,7 +261,7 @@ def _is_over(e: Document, now: datetime) -> bool:
 
 
 def _step(course: Course, e: Document, vacancy: Vacancy) -> Step | Refused:
-    return course.step(e["_id"], e["stage_index"], e["base"], vacancy=vacancy)
+    return course.step(e["_id"], e["stage_index"], e["base"], e.get("since"), vacancy)
 
 
 def _hours(e: Document, course: Course) -> Hashable:

@@ -29,6 +29,8 @@ class Frontier:
         self._whole_at = 0.0
         self._is_whole = False
         self.there_is_more = False
+        self.poll_seconds = 0.0
+        """What the last poll took."""
 
     def since(self, shards: Sequence[int], now: datetime) -> datetime | None:
         """Begin a poll; None: look at everything, also when the shards or the clock have changed."""
@@ -43,6 +45,7 @@ class Frontier:
         behind = timedelta(seconds=BEHIND_SECONDS * self._clock.speed)
         self.there_is_more = more_from is not None
         self._since = now - behind if more_from is None else more_from
+        ended = self._clock.monotonic()
+        self.poll_seconds = ended - self._began
         if self._is_whole:
-            ended = self._clock.monotonic()
-            self._whole_at = ended + max(WHOLE_SECONDS, WHOLE_SHARE * (ended - self._began))
+            self._whole_at = ended + max(WHOLE_SECONDS, WHOLE_SHARE * self.poll_seconds)

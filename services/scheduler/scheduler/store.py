@@ -1,8 +1,8 @@
 """The scheduler's documents: every write is one guarded update, every read names its workspace.
 
 Named exceptions to the workspace rule, because they serve all workspaces at once: the due loop (`due`,
-`dispatch`, `ask_again`), the replay (`written_since`) and the sweeps (`untold`, `parked_holds`,
-`parked_under`, `unapplied_stops`).
+`dispatch`, `ask_again`), the replay (`written_since`), the sweeps (`untold`, `parked_holds`, `parked_under`,
+`unapplied_stops`, `open_replans`) and the look at the time zones (`tzdata`, `save_tzdata`, `workspaces`).
 """
 
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from chassis import documents as names
-from chassis.documents import MailboxView, SequenceView, VersionView, WorkspaceView
+from chassis.documents import CalendarView, MailboxView, SequenceView, VersionView, WorkspaceView
 from chassis.store import Database, Index, UpdateOne
 from scheduler.model import Change, Document, State
 from scheduler.story import number
@@ -21,6 +21,8 @@ from segue_contracts.ids import SHARDS
 SHARDS_PER_QUERY = 60
 """Over 200 scans in one query MongoDB sorts the whole backlog instead of merging them."""
 WITHOUT_HISTORY: Document = {"history": 0}
+LIVE_BY_MAILBOX = "live_by_mailbox"
+TZDATA = "tzdata"
 
 INDEXES: dict[str, Sequence[Index]] = {
     names.ENROLLMENTS: (
@@ -32,7 +34,9 @@ INDEXES: dict[str, Sequence[Index]] = {
             "company",
             partial={"company_key": {"$exists": True}},
         ),
-        Index((("workspace_id", 1), ("mailbox_id", 1)), "mailbox", partial={"ended": False}),
+        Index(
+            (("workspace_id", 1), ("mailbox_id", 1), ("_id", 1)), LIVE_BY_MAILBOX, partial={"ended": False}
+        ),
         Index((("parked_by", 1), ("_id", 1)), "parked", partial={"parked_by": {"$exists": True}}),
         Index((("updated_at", 1),), "untold", partial={"outbox.0": {"$exists": True}}),
     ),
@@ -47,6 +51,7 @@ INDEXES: dict[str, Sequence[Index]] = {
         Index((("workspace_id", 1), ("key", 1), ("at", 1)), "key"),
         Index((("recorded_at", 1),), "unapplied", partial={"applied": False}),
     ),
+    names.REPLANS: (Index((("begins_at", 1),), "open", partial={"applied": False}),),
 }
 
 
@@ -59,7 +64,7 @@ class Write:
 
 
 class SchedulerStore:
-    """People, companies, enrollments, holds and scoped stops."""
+    """People, companies, enrollments, holds, scoped stops, calendars and requests to plan again."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -74,6 +79,8 @@ class SchedulerStore:
         self._versions = database.collection(names.SEQUENCE_VERSIONS)
         self._mailboxes = database.collection(names.MAILBOXES)
         self._workspaces = database.collection(names.WORKSPACES)
+        self._calendars = database.collection(names.CALENDARS)
+        self._replans = database.collection(names.REPLANS)
 
     # ---- enrollments ----------------------------------------------------------------------------
 
@@ -319,6 +326,87 @@ class SchedulerStore:
             projection={"scope": 1, "scope_id": 1},
         )
 
+    # ---- calendars, planning again --------------------------------------------------------------
+
+    async def calendar(self, workspace: UUID) -> CalendarView | None:
+        """The workspace's own days off; None before any were set."""
+        doc = await self._calendars.find_one(
+            {"_id": workspace, "workspace_id": workspace}, projection=CalendarView.PROJECTION
+        )
+        return CalendarView.read(doc) if doc else None
+
+    async def save_calendar(self, calendar: Document) -> bool:
+        """Store the days unless newer ones (`changed_at`) are there; whether these are stored then."""
+        if await self._calendars.insert_new([calendar]):
+            return True
+        not_newer = {
+            "_id": calendar["_id"],
+            "workspace_id": calendar["workspace_id"],
+            "changed_at": {"$lte": calendar["changed_at"]},
+        }
+        return await self._calendars.replace_one(not_newer, calendar)
+
+    async def ask_replan(self, replan: Document) -> None:
+        """Store a request in place of an earlier one of its scope, unless that is the same (`asked_by`)."""
+        if not await self._replans.insert_new([replan]):
+            another = {
+                "_id": replan["_id"],
+                "workspace_id": replan["workspace_id"],
+                "asked_by": {"$ne": replan["asked_by"]},
+            }
+            await self._replans.replace_one(another, replan)
+
+    async def open_replans(self, real_now: datetime, tzdata: str, limit: int) -> list[Document]:
+        """Requests that have begun and that a scheduler with these time zones may carry out."""
+        return await self._replans.find(
+            {"applied": False, "begins_at": {"$lte": real_now}, "tzdata": {"$in": [None, tzdata]}},
+            sort=[("begins_at", 1)],
+            limit=limit,
+        )
+
+    async def to_replan(self, replan: Document, now: datetime, limit: int) -> list[Document]:
+        """What waits behind the request's cursor and is not due yet: by mailbox, then by id."""
+        waiting = {
+            "workspace_id": replan["workspace_id"],
+            "ended": False,
+            "state": State.SCHEDULED.value,
+            "due_at": {"$gt": now},
+        }
+        at = replan["cursor"]
+        found = await self._enrollments.find(
+            {**waiting, "mailbox_id": at["mailbox_id"], "_id": {"$gt": at["_id"]}},
+            projection=WITHOUT_HISTORY,
+            sort=[("_id", 1)],
+            limit=limit,
+            hint=LIVE_BY_MAILBOX,
+        )
+        if len(found) < limit and replan["scope"] != "mailbox":
+            found += await self._enrollments.find(
+                {**waiting, "mailbox_id": {"$gt": at["mailbox_id"]}},
+                projection=WITHOUT_HISTORY,
+                sort=[("mailbox_id", 1), ("_id", 1)],
+                limit=limit - len(found),
+                hint=LIVE_BY_MAILBOX,
+            )
+        return found
+
+    async def replan_went(self, replan: Document, cursor: Document) -> Document | None:
+        """Planned again up to there; the request then, None if another process or a newer one was faster."""
+        return await self._replans.find_one_and_update(_as_read(replan), {"$set": {"cursor": cursor}})
+
+    async def replan_applied(self, replan: Document) -> None:
+        """Nobody is left."""
+        await self._replans.update_one(_as_read(replan), {"$set": {"applied": True}})
+
+    async def tzdata(self) -> str | None:
+        """The version of the time zone database at the last start of a scheduler."""
+        doc = await self._replans.find_one({"_id": TZDATA})
+        return doc["version"] if doc else None
+
+    async def save_tzdata(self, version: str) -> None:
+        """Everybody who was planned by another version was asked to be planned again."""
+        await self._replans.update_one({"_id": TZDATA}, {"$set": {"version": version}}, upsert=True)
+
     # ---- scoped stops, suppressions, results ----------------------------------------------------
 
     async def save_stop(self, stop: Document) -> Document:
@@ -383,6 +471,10 @@ class SchedulerStore:
         doc = await self._workspaces.find_one({"_id": workspace}, projection=WorkspaceView.PROJECTION)
         return WorkspaceView.read(doc) if doc else None
 
+    async def workspaces(self) -> list[UUID]:
+        """Every workspace there is."""
+        return [doc["_id"] for doc in await self._workspaces.find({}, projection={"_id": 1})]
+
 
 ALL_SHARDS = tuple(range(SHARDS))
 
@@ -394,6 +486,11 @@ def not_aside(real_now: datetime) -> Document:
 
 def _within(workspaces: Iterable[UUID], query: Document) -> Document:
     return {"workspace_id": {"$in": list(set(workspaces))}, **query}
+
+
+def _as_read(replan: Document) -> Document:
+    same = {name: replan[name] for name in ("_id", "asked_by", "cursor")}
+    return {"workspace_id": replan["workspace_id"], **same}
 
 
 def _by_id(found: Iterable[Document]) -> dict[Any, Document]:
