@@ -42,6 +42,21 @@ test: $(VENV)/.ready  ## all fast tests, on a real Kafka and a real MongoDB
 	@$(PY) -m stack prepare
 	$(PY) -m pytest $(ARGS)
 
+bench: $(VENV)/.ready  ## speed, as ratios against peers in the same run; needs Debian's redis-server and postfix
+	@$(PY) -m stack prepare
+	$(PY) tests/bench/burst.py
+	$(PY) tests/bench/due.py
+	$(PY) tests/bench/limits.py
+	$(PY) tests/bench/classify_messages.py
+
+chaos: $(VENV)/.ready  ## random faults over a crowd: SEED=1 RUNS=10; a seed plays again
+	@$(PY) -m stack prepare
+	$(PY) tests/chaos/run.py --seed $(or $(SEED),1) --runs $(or $(RUNS),10)
+
+model:  ## search the protocol's model for a violation (Go 1.22); FULL=1 to its end
+	@command -v go >/dev/null || { echo "make model needs Go 1.22 or newer on the PATH"; exit 1; }
+	cd tests/model && GOMAXPROCS=1 go run . -max $(if $(FULL),14000000,400000)
+
 up: $(VENV)/.ready  ## run everything on this machine with a mail server, until Ctrl-C
 	$(PY) -m stack up
 
