@@ -8,9 +8,11 @@ from pydantic import AfterValidator, Field, model_validator
 
 from segue_contracts.ids import enrollment_id, split_dispatch_id
 from segue_contracts.message import LongText, Message, Scope, ShortText, UtcDatetime
-from segue_contracts.prospect import Prospect
+from segue_contracts.prospect import DateText, Prospect
 from segue_contracts.text import check_text
 from segue_contracts.topics import DELIVERY_COMMANDS, ENROLLMENT_COMMANDS, Topic
+
+MAX_CALENDAR_DAYS = 1000
 
 
 class HoldScope(StrEnum):
@@ -137,8 +139,52 @@ class UpdatePerson(EnrollmentCommand):
         return self.prospect.external_id
 
 
+class SetCalendar(EnrollmentCommand):
+    """All days of the workspace's own calendar, `team` in a sequence: what is planned is planned again."""
+
+    event_type: Literal["set_calendar"] = "set_calendar"
+    days: list[DateText] = Field(max_length=MAX_CALENDAR_DAYS)
+
+
+class ReplanScope(StrEnum):
+    """Whose plans are made again; the key is that thing's id."""
+
+    WORKSPACE = "workspace"
+    MAILBOX = "mailbox"
+
+
+class ReplanReason(StrEnum):
+    """What changed under plans; a stage that got another time for it tells so."""
+
+    CALENDAR_CHANGED = "calendar_changed"
+    MAILBOX_CHANGED = "mailbox_changed"
+    TZDATA_CHANGED = "tzdata_changed"
+
+
+class Replan(EnrollmentCommand):
+    """Segue's own: something that planning stands on has changed; what waits there is planned again."""
+
+    event_type: Literal["replan"] = "replan"
+    scope: ReplanScope
+    scope_id: UUID
+    reason: ReplanReason
+
+    def key(self) -> str:
+        return str(self.scope_id)
+
+
 AnyEnrollmentCommand = Annotated[
-    Enroll | Hold | Lift | Stop | MarkReplied | Reschedule | Edit | Migrate | UpdatePerson,
+    Enroll
+    | Hold
+    | Lift
+    | Stop
+    | MarkReplied
+    | Reschedule
+    | Edit
+    | Migrate
+    | UpdatePerson
+    | SetCalendar
+    | Replan,
     Field(discriminator="event_type"),
 ]
 

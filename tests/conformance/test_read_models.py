@@ -26,6 +26,7 @@ from api.store import Store as ApiStore
 from api.store import ensure_indexes
 from chassis import documents as names
 from chassis.documents import (
+    CalendarView,
     DeliveryStory,
     DeliveryView,
     EnrollmentStory,
@@ -49,7 +50,7 @@ from scheduler.settings import SchedulerSettings
 from scheduler.store import ALL_SHARDS
 from scheduler.testing import Captured, received
 from segue_contracts import ids
-from segue_contracts.commands import Edit, Hold, HoldScope, Lift, Stop
+from segue_contracts.commands import Edit, Hold, HoldScope, Lift, SetCalendar, Stop
 from segue_contracts.events import StageDue, StageOutcome
 from segue_contracts.message import Message
 from segue_contracts.prospect import Prospect
@@ -325,6 +326,13 @@ async def test_an_enrollment_as_people_see_it(world: World) -> None:
     )
     assert (ended.state, ended.ended, ended.ended_at) == ("stopped", True, world.clock.now())
     assert (ended.stop["reason"], ended.stop["reason_code"]) == ("requested", "hired")
+
+
+async def test_the_teams_days_off_as_the_api_shows_them(world: World) -> None:
+    told = await world.command(SetCalendar, days=["2026-12-31", "2026-12-24"])
+    view = await read(world, CalendarView, names.CALENDARS, world.workspace)
+    assert view == CalendarView(world.workspace, ("2026-12-24", "2026-12-31"), told.occurred_at)
+    assert await world.scheduler.store.calendar(world.workspace) == view
 
 
 async def test_a_stopped_enrollment_as_the_reply_detector_measures_it(world: World) -> None:

@@ -459,13 +459,11 @@ async def test_what_would_not_be_done_is_refused_and_not_ignored(world: World) -
         **SEQUENCE,
         "access": "confidential",
         "stages": [SEQUENCE["stages"][0], opened, ring],
-        "timing": {"holidays": {"of": ["DE", "team"]}},
     }
     problem = await world.json("POST", "/v1/sequences", body, status=422)
     assert pointers(problem) == [
         "/stages/1/when",
         "/stages/2/overdue/do",
-        "/timing/holidays/of",
         "/access",
     ]
     assert "not tracked yet" in problem["errors"][0]["detail"]
@@ -779,6 +777,7 @@ async def test_every_command_on_what_runs_is_stored_and_published(world: World) 
         ("POST", f"/v1/sequences/{sequence['id']}/resume", {}, "lift"),
         ("POST", "/v1/workspace/pause", None, "hold"),
         ("POST", "/v1/workspace/resume", None, "lift"),
+        ("PUT", "/v1/workspace/calendar", {"days": ["2026-12-24"]}, "set_calendar"),
         ("PUT", "/v1/people/p%2F1", {"first_name": "Ann"}, "update_person"),
         ("POST", "/v1/people/p1/stop", {"reason_code": "hired"}, "stop"),
         ("POST", "/v1/companies/there.example/stop", {}, "stop"),
@@ -825,6 +824,66 @@ async def test_a_command_that_makes_no_sense_is_refused_where_it_is_wrong(
 
 async def test_a_command_on_an_enrollment_that_nobody_asked_for_is_a_404(world: World) -> None:
     await world.json("POST", f"/v1/enrollments/{uuid4()}/stop", status=404)
+
+
+async def test_a_sequence_may_name_the_teams_days_and_they_are_sent_sorted_and_once(world: World) -> None:
+    await world.sequence(timing={"holidays": {"of": ["DE", "team"]}})
+    assert await world.json("GET", "/v1/workspace/calendar") == {"days": [], "changed_at": None}
+    days = {"days": ["2026-12-31", "2026-12-24", "2026-12-31"]}
+    accepted = await world.json("PUT", "/v1/workspace/calendar", days, status=202)
+    status = await world.json("GET", f"/v1/commands/{accepted['command_id']}")
+    assert (status["type"], status["target"]) == ("set_calendar", str(world.workspace))
+    await world.api.courier.deliver()
+    [told] = [m for m in world.kafka.messages() if m.event_type == "set_calendar"]
+    assert told.days == ["2026-12-24", "2026-12-31"]
+
+
+async def test_the_teams_days_are_shown_as_the_scheduler_keeps_them(world: World) -> None:
+    changed_at = datetime(2026, 11, 23, 9, tzinfo=UTC)
+    _id = world.workspace
+    kept = {"_id": _id, "workspace_id": _id, "days": ["2026-12-24"], "changed_at": changed_at}
+    await world.insert(names.CALENDARS, kept)
+    shown = await world.json("GET", "/v1/workspace/calendar")
+    assert shown == {"days": ["2026-12-24"], "changed_at": "2026-11-23T09:00:00Z"}
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"days": ["2026-02-30"]}, "/days/0"),
+        ({"days": ["2026-12-24", "tomorrow"]}, "/days/1"),
+        ({"days": ["2026-12-24"] * 1001}, "/days"),
+        ({"day": []}, "/days"),
+        ({}, "/days"),
+    ],
+)
+async def test_a_calendar_that_is_none_is_refused(world: World, body: Any, pointer: str) -> None:
+    problem = await world.json("PUT", "/v1/workspace/calendar", body, status=422)
+    assert pointer in pointers(problem)
+
+
+async def test_other_hours_of_a_mailbox_ask_to_plan_again_and_other_settings_do_not(world: World) -> None:
+    mailbox = await world.mailbox()
+    path, settings = f"/v1/mailboxes/{mailbox['id']}", {"smtp": MAILBOX["smtp"]}
+
+    async def replans() -> list[Any]:
+        await world.api.courier.deliver()
+        return [m for m in world.kafka.messages() if m.event_type == "replan"]
+
+    await world.json("PUT", path, {**settings, "signature": "Ana", "limits": {"per_day": 9}})
+    assert await replans() == []
+    for changed in (
+        {"zone": "Europe/Berlin"},
+        {"zone": "Europe/Berlin", "country": "DE"},
+        {"windows": {"mon-fri": ["09:00-17:00"]}},
+        {"time_off": ["2026-12-24/2027-01-01"]},
+    ):
+        before = len(await replans())
+        await world.json("PUT", path, {**settings, **changed})
+        await world.json("PUT", path, {**settings, **changed, "signature": "Ana"})
+        [asked] = (await replans())[before:]
+        assert (asked.scope, asked.reason) == ("mailbox", "mailbox_changed")
+        assert (str(asked.scope_id), asked.workspace_id) == (mailbox["id"], world.workspace)
 
 
 async def test_facts_about_a_person_must_be_about_that_person(world: World) -> None:

@@ -328,6 +328,20 @@ async def test_a_token_without_a_value_is_a_problem_of_its_stage(bench: Bench) -
     assert (nudge.text, nudge.subject, nudge.problems) == ("Did you see this?", "Re: A job", [])
 
 
+async def test_a_reply_to_a_mail_that_is_left_out_has_the_first_subject_of_the_sequence(
+    mongodb_uri: str,
+) -> None:
+    hello, nudge = TWO_MAILS["stages"]
+    only_titled = {**TWO_MAILS, "stages": [{**hello, "when": {"has": "title"}}, nudge]}
+    async with open_bench(mongodb_uri, only_titled) as bench:
+        untitled, titled = await rehearse(bench, bench.enroll("ann"), bench.enroll("ben", title="CTO"))
+        assert [(each.skipped, each.subject) for each in untitled.stages] == [(True, None), (False, "A job")]
+        assert [(each.skipped, each.subject) for each in titled.stages] == [
+            (False, "A job"),
+            (False, "Re: A job"),
+        ]
+
+
 async def test_more_text_than_an_answer_holds_is_refused_before_it_is_rendered(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,6 +15,7 @@ from jsonschema import Draft202012Validator
 from chassis.testing import NOON
 from segue_contracts import codec, ids, schemas
 from segue_contracts.commands import (
+    MAX_CALENDAR_DAYS,
     DecideInDoubt,
     Decision,
     Edit,
@@ -25,7 +26,11 @@ from segue_contracts.commands import (
     MarkReplied,
     Migrate,
     Recall,
+    Replan,
+    ReplanReason,
+    ReplanScope,
     Reschedule,
+    SetCalendar,
     Stop,
     TaskDone,
     TaskReassign,
@@ -70,6 +75,8 @@ MESSAGES = [
     make(Edit, enrollment_id=ID, stages={"hello": {"text": "Hi"}}),
     make(Migrate, enrollment_id=ID, to_version=2),
     make(UpdatePerson, prospect=PRIYA),
+    make(SetCalendar, days=["2026-12-24", "2026-12-31"]),
+    make(Replan, scope=ReplanScope.MAILBOX, scope_id=ID, reason=ReplanReason.MAILBOX_CHANGED),
     make(Recall, dispatch_id=DISPATCH),
     make(TaskDone, dispatch_id=DISPATCH, responded=True),
     make(TaskSkip, dispatch_id=DISPATCH),
@@ -199,8 +206,22 @@ def test_words_for_one_person_are_held_to_what_a_sequence_may_say() -> None:
         codec.decode(encoded.topic, encoded.headers, json.dumps(whole).encode())
 
 
+@pytest.mark.parametrize(
+    "days",
+    [["2026-02-30"], ["24.12.2026"], [20261224], "2026-12-24", ["2026-12-24"] * (MAX_CALENDAR_DAYS + 1)],
+)
+def test_a_calendar_holds_days_of_the_calendar_and_not_too_many(days: Any) -> None:
+    (calendar,) = (message for message in MESSAGES if message.event_type == "set_calendar")
+    encoded = codec.encode(calendar)
+    whole = {**json.loads(encoded.value), "days": days}
+    with pytest.raises(codec.DecodeError) as refused:
+        codec.decode(encoded.topic, encoded.headers, json.dumps(whole).encode())
+    assert refused.value.code == "invalid"
+
+
 def test_an_unknown_kind_of_event_reads_as_unknown() -> None:
-    encoded = codec.encode(MESSAGES[19])
+    (enrolled,) = (message for message in MESSAGES if message.event_type == "enrolled")
+    encoded = codec.encode(enrolled)
     value = encoded.value.replace(b'"enrolled"', b'"teleported"')
     event = codec.decode(encoded.topic, encoded.headers, value)
     assert event.event_type is EnrollmentEventType.UNKNOWN

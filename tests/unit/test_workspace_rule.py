@@ -23,7 +23,9 @@ EVERYBODYS = {
     # The due loop, the replay and the sweeps serve all workspaces at once.
     *(f"scheduler.SchedulerStore.{name}" for name in ("due", "dispatch", "ask_again", "written_since")),
     *(f"scheduler.SchedulerStore.{name}" for name in ("untold", "parked_holds", "parked_under")),
-    "scheduler.SchedulerStore.unapplied_stops",
+    *(f"scheduler.SchedulerStore.{name}" for name in ("unapplied_stops", "open_replans")),
+    # Time zones are everybody's.
+    *(f"scheduler.SchedulerStore.{name}" for name in ("tzdata", "save_tzdata", "workspaces")),
     "scheduler.SlotStore.forget",
     "sender.Store.overdue_transmissions",
     "sender.Store.overdue_tasks",

@@ -1,18 +1,18 @@
 """Commands on everybody in a sequence: stored once, then made one command a person, page by page, by a sweep.
 
-The id of each person's command follows from the bulk command's and the enrollment's, and a page counts only
-when all its commands are stored: whoever carries on after a crash, nobody gets two and nobody is left out.
+A page is noted in the bulk command before its commands are stored, and their ids follow from its own and the
+enrollments': whoever carries on after a crash, nobody gets two and nobody is left out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid5
 
 from api import telemetry
 from api.courier import Courier, Letter
-from api.model import KEEP_SETTLED, CommandState, command_document, patience
-from api.paging import MAX_LIMIT, PageQuery
+from api.model import KEEP_SETTLED, CommandState, command_document
+from api.paging import PageQuery
 from api.reads import Reads
 from api.routing import Call
 from api.store import Store
@@ -24,18 +24,21 @@ from segue_contracts.commands import Migrate, Stop
 from segue_contracts.message import Message, Scope
 
 BULKS_AT_ONCE = 20
-PAGES_A_ROUND = 20
-AGAIN_SECONDS = 5.0
-"""Until the stops of the round before should have ended everybody."""
-TURN = timedelta(seconds=10)
-"""What a process has for its next page before another one tries it too."""
+PAGE = 200
+"""What the scheduler carries out in about a second: other people's commands do not wait for longer."""
+AGAIN_SECONDS = 1.0
+"""Between two looks at whether a page has been carried out."""
+
+STRAGGLING = timedelta(seconds=10)
+"""How long an enroll that was checked before its sequence was archived may take to be inserted."""
+ROUND: Document = {"cursor": None, "waiting": [], "walked": False, "found": 0}
 
 KINDS: Mapping[str, type[Message]] = {"migrate": Migrate, "stop": Stop}
 
 
 async def submit_for_all(call: Call, kind: str, sequence_id: UUID, **fields: Any) -> Accepted:
     """Store a command on everybody who is live in a sequence; `fields` are what each person's says."""
-    bulk_id = call.ids.next()
+    bulk_id, real_now = call.ids.next(), call.api.clock.real_now()
     await call.api.store.bulks.add(
         {
             "_id": bulk_id,
@@ -46,10 +49,12 @@ async def submit_for_all(call: Call, kind: str, sequence_id: UUID, **fields: Any
             "issued_by": str(call.caller.user_id),
             "created_at": call.api.clock.now(),
             "state": CommandState.ACCEPTED.value,
+            "accepted_at": real_now,
             "round": 1,
-            "cursor": None,
+            **ROUND,
             "people": 0,
-            "next_at": call.api.clock.real_now(),
+            "refused": 0,
+            "next_at": real_now,
         }
     )
     telemetry.ACCEPTED.labels(f"{kind}_all").inc()
@@ -57,7 +62,7 @@ async def submit_for_all(call: Call, kind: str, sequence_id: UUID, **fields: Any
 
 
 class Crowd:
-    """Carries bulk commands on."""
+    """Carries bulk commands on, each a page at a time: the next one when all of the last have a result."""
 
     def __init__(self, clock: Clock, store: Store, reads: Reads, courier: Courier) -> None:
         self._clock = clock
@@ -66,57 +71,70 @@ class Crowd:
         self._courier = courier
 
     async def sweep(self) -> None:
-        """Some pages of each open bulk command."""
+        """One step of each open bulk command."""
         for bulk in await self._store.bulks.open(self._clock.real_now(), BULKS_AT_ONCE):
             await self._carry(bulk)
 
     async def _carry(self, bulk: Document) -> None:
-        current: Document | None = bulk
-        for _ in range(PAGES_A_ROUND):
-            if current is None or current["state"] != CommandState.ACCEPTED.value:
-                return
-            if current["round"] != bulk["round"]:
-                return  # not before its `next_at`
-            current = await self._page(current)
+        again = {"next_at": self._clock.real_now() + timedelta(seconds=AGAIN_SECONDS)}
+        messages = self._messages(bulk, bulk["waiting"])
+        commands = [{"_id": each.event_id, "workspace_id": each.workspace_id} for each in messages]
+        results = await self._store.commands.results(commands)
+        open_ones = [each for each in messages if each.event_id not in results]
+        if open_ones:
+            await self._keep(open_ones)  # a crash may have come before they were stored
+            await self._store.bulks.carried(bulk, again)
+            return
+        counted = {"refused": sum(each["status"] == "refused" for each in results.values())}
+        if bulk["walked"]:
+            await self._store.bulks.carried(bulk, again | self._after_round(bulk), counted)
+        else:
+            await self._next_page(bulk, again, counted)
 
-    async def _page(self, bulk: Document) -> Document | None:
-        """The next page, made commands; None if somebody else carries it."""
-        other_than = bulk["fields"].get("to_version")
-        page = PageQuery(cursor=bulk["cursor"], limit=MAX_LIMIT)
-        ids, cursor = await self._reads.live_ids(bulk["workspace_id"], bulk["sequence_id"], other_than, page)
+    async def _next_page(self, bulk: Document, again: Document, counted: Mapping[str, int]) -> None:
+        """Note whom the page is about, then make it commands."""
+        page = PageQuery(cursor=bulk["cursor"], limit=PAGE)
+        ids, cursor = await self._reads.live_ids(
+            bulk["workspace_id"], bulk["sequence_id"], bulk["fields"].get("to_version"), page
+        )
+        reached = {"found": len(ids), "people": len(ids) if bulk["round"] == 1 else 0}
+        noted = {"cursor": cursor, "waiting": ids, "walked": cursor is None}
+        if not await self._store.bulks.carried(bulk, again | noted, {**counted, **reached}):
+            return
+        await faults.point("api.crowd_page_noted")
+        messages = self._messages(bulk, ids)
+        await self._keep(messages)
+        self._courier.take([Letter(each, each.event_id) for each in messages])
+
+    async def _keep(self, messages: Sequence[Message]) -> None:
         now, real_now = self._clock.now(), self._clock.real_now()
-        messages = {each: self._message(bulk, each, real_now) for each in ids}
         await self._store.commands.add(
-            [command_document(message, str(each), now, real_now) for each, message in messages.items()]
-        )
-        await faults.point("api.crowd_page_stored")
-        self._courier.take([Letter(message, message.event_id) for message in messages.values()])
-        people = len(ids) if bulk["round"] == 1 else 0
-        return await self._store.bulks.carried(bulk, following(bulk, ids, cursor, real_now), people)
-
-    def _message(self, bulk: Document, enrollment: UUID, real_now: datetime) -> Message:
-        more = {"scope": Scope.ENROLLMENT} if bulk["type"] == "stop" else {}
-        return KINDS[bulk["type"]](
-            event_id=uuid5(bulk["_id"], str(enrollment)),
-            occurred_at=bulk["created_at"],
-            recorded_at=real_now,
-            workspace_id=bulk["workspace_id"],
-            issued_by=bulk["issued_by"],
-            enrollment_id=enrollment,
-            **more,
-            **bulk["fields"],
+            [command_document(each, each.key(), now, real_now) for each in messages]
         )
 
+    def _messages(self, bulk: Document, enrollments: Sequence[UUID]) -> list[Message]:
+        return [message_for(bulk, each, self._clock.real_now()) for each in enrollments]
 
-def following(bulk: Document, ids: list[UUID], cursor: str | None, real_now: datetime) -> Document:
-    """Where a bulk command stands after a page.
+    def _after_round(self, bulk: Document) -> Document:
+        """A migration goes round once, a stop until a round finds nobody: an enroll that was under way when
+        the sequence was archived may have come in behind the page that it belonged to.
+        """
+        real_now = self._clock.real_now()
+        if bulk["type"] == "stop" and (bulk["found"] or real_now - bulk["accepted_at"] < STRAGGLING):
+            return {"round": bulk["round"] + 1, **ROUND}
+        return {"state": CommandState.DONE.value, "waiting": [], "expires_at": real_now + KEEP_SETTLED}
 
-    A migration is done with its last page. A stop goes round again until nobody is left: an enroll that was
-    under way when the sequence was archived may have come in behind the page that it belonged to.
-    """
-    if cursor is not None:
-        return {"cursor": cursor, "next_at": real_now + TURN}
-    if bulk["type"] == "stop" and (ids or bulk["cursor"] is not None):
-        again = real_now + patience(bulk["round"], AGAIN_SECONDS)
-        return {"cursor": None, "round": bulk["round"] + 1, "next_at": again}
-    return {"state": CommandState.DONE.value, "cursor": None, "expires_at": real_now + KEEP_SETTLED}
+
+def message_for(bulk: Document, enrollment: UUID, real_now: datetime) -> Message:
+    """What a bulk command is for one person."""
+    more = {"scope": Scope.ENROLLMENT} if bulk["type"] == "stop" else {}
+    return KINDS[bulk["type"]](
+        event_id=uuid5(bulk["_id"], str(enrollment)),
+        occurred_at=bulk["created_at"],
+        recorded_at=real_now,
+        workspace_id=bulk["workspace_id"],
+        issued_by=bulk["issued_by"],
+        enrollment_id=enrollment,
+        **more,
+        **bulk["fields"],
+    )

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from api.paging import Kind, Order, PageQuery, read_page
 from chassis import documents as names
-from chassis.documents import DeliveryStory, EnrollmentStory, PersonView
+from chassis.documents import CalendarView, DeliveryStory, EnrollmentStory, PersonView
 from chassis.store import Database, Document, Workspace
 
 BY_ID = Order((("_id", 1, Kind.UUID),))
@@ -29,6 +29,7 @@ class Reads:
         self._people = database.collection(names.PEOPLE)
         self._deliveries = database.collection(names.DELIVERIES)
         self._holds = database.collection(names.HOLDS)
+        self._calendars = database.collection(names.CALENDARS)
 
     # ---- enrollments ----------------------------------------------------------------------------------
 
@@ -68,9 +69,7 @@ class Reads:
         found: Document = {"workspace_id": workspace, "sequence_id": sequence_id, "ended": False}
         if other_than is not None:
             found["sequence_version"] = {"$ne": other_than}
-        return await read_page(
-            self._enrollments, found, BY_ID, page, lambda doc: UUID(str(doc["_id"])), {"_id": 1}
-        )
+        return await read_page(self._enrollments, found, BY_ID, page, lambda doc: doc["_id"], {"_id": 1})
 
     async def members(self, workspace: Workspace, sequence_id: UUID, ids: Some[UUID]) -> set[UUID]:
         """Which of these enrollments are of the sequence."""
@@ -137,9 +136,16 @@ class Reads:
         """Hold documents by id."""
         found = await self._holds.find(
             {"workspace_id": workspace, "_id": {"$in": list(ids)}},
-            projection={"until": 1, "reason": 1, "scope": 1},
+            projection={"until": 1, "reason": 1, "scope": 1, "by": 1, "lifted_at": 1},
         )
         return {doc["_id"]: doc for doc in found}
+
+    async def calendar(self, workspace: Workspace) -> CalendarView | None:
+        """The workspace's own days off."""
+        doc = await self._calendars.find_one(
+            {"_id": workspace, "workspace_id": workspace}, projection=CalendarView.PROJECTION
+        )
+        return CalendarView.read(doc) if doc else None
 
     # ---- deliveries and tasks -------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """What the API owns, in MongoDB: every query names its workspace, but for keys, webhooks and sweeps."""
 
 from collections.abc import Collection as Some
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -393,17 +393,14 @@ class Bulks:
             limit=limit,
         )
 
-    async def carried(self, bulk: Document, fields: Document, people: int) -> Document | None:
-        """A page further; the bulk command after it, None if somebody else was faster."""
-        return await self._bulks.find_one_and_update(
-            {
-                "_id": bulk["_id"],
-                "workspace_id": bulk["workspace_id"],
-                "state": CommandState.ACCEPTED.value,
-                "cursor": bulk["cursor"],
-                "round": bulk["round"],
-            },
-            {"$set": fields, "$inc": {"people": people}},
+    async def carried(
+        self, bulk: Document, fields: Document, counted: Mapping[str, int] | None = None
+    ) -> bool:
+        """A step further; False if another process made it."""
+        same = {name: bulk[name] for name in ("state", "round", "cursor", "walked")}
+        return await self._bulks.update_one(
+            {"_id": bulk["_id"], "workspace_id": bulk["workspace_id"], **same},
+            {"$set": fields, **({"$inc": dict(counted)} if counted else {})},
         )
 
 

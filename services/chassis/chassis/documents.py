@@ -29,6 +29,8 @@ STOPS = "stops"
 HOLDS = "holds"
 SLOTS = "slots"  # the sender marks one as spent
 SLOT_BOOKS = "slot_books"
+CALENDARS = "calendars"
+REPLANS = "replans"
 # Written by the sender.
 DELIVERIES = "deliveries"
 MAILBOX_STATES = "mailbox_states"
@@ -206,6 +208,20 @@ class WorkspaceView:
             doc.get("in_doubt_policy", "wait"),
             WorkspaceLimits(**(doc.get("limits") or {})),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class CalendarView:
+    """A workspace's own days off, `team` in a sequence, and since when (business time) they are these."""
+
+    PROJECTION: ClassVar[Document] = {"days": 1, "changed_at": 1}
+    id: UUID
+    days: tuple[str, ...]  # ISO dates
+    changed_at: datetime
+
+    @classmethod
+    def read(cls, doc: Document) -> Self:
+        return cls(doc["_id"], tuple(doc["days"]), doc["changed_at"])
 
 
 @dataclass(frozen=True, slots=True)

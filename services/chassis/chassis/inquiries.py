@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from segue_contracts.commands import Enroll
 
-MAX_AT_ONCE: Final = 50
+MAX_AT_ONCE: Final = 25
 """Prospects or enrollments in one question: each costs a plan and a rendering for every stage."""
 MAX_FORECAST_DAYS: Final = 92
 

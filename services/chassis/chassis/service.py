@@ -24,6 +24,7 @@ first, within `draining_seconds` together; then the wiring's own `finally`s clos
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import sys
@@ -44,6 +45,8 @@ from chassis.telemetry import configure_logging, counter, fields
 log = logging.getLogger(__name__)
 
 BUGS_IN_A_ROW = 5
+COLLECT_EVERY_OBJECTS = 50_000
+"""Some ten megabytes; Python's own 700 cost a busy sender an eighth of its time."""
 
 PERIODIC_FAILURES = counter("segue_periodic_failures", "Failed rounds of periodic work", ["work", "kind"])
 
@@ -197,6 +200,7 @@ def main(name: str, settings_class: type[S], wiring: Wiring[S]) -> int:
     """The exit code: 0 after an orderly stop, 1 when a part died; wrong settings exit with 2."""
     settings = load(settings_class)
     configure_logging(settings.log_level, name, settings.instance_id)
+    _calm_the_collector()
     try:
         asyncio.run(run_service(name, settings, wiring))
     except (Fatal, Retry) as error:
@@ -207,6 +211,12 @@ def main(name: str, settings_class: type[S], wiring: Wiring[S]) -> int:
         log.exception("service died of a bug", extra=fields("service.died"))
         return 1
     return 0
+
+
+def _calm_the_collector() -> None:
+    """Collect rarely, and never what the imports made: thousands of deliveries in flight are no garbage."""
+    gc.freeze()
+    gc.set_threshold(COLLECT_EVERY_OBJECTS, 20, 50)
 
 
 async def _wire_and_run(service: Service, settings: S, wiring: Wiring[S], stop: asyncio.Event) -> None:

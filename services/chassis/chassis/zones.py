@@ -5,7 +5,11 @@ from importlib.resources import files
 from typing import Final
 from zoneinfo import ZoneInfo
 
+import tzdata  # type: ignore[import-untyped]  # without py.typed
+
 _DATA = files("tzdata")
+TZDATA_VERSION: Final = tzdata.IANA_VERSION
+"""Of the time zone database, such as 2026b."""
 ZONE_NAMES: Final = frozenset(_DATA.joinpath("zones").read_text(encoding="ascii").split())
 
 

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from chassis.caps import Cap, caps_of
 from chassis.clock import Clock
-from chassis.documents import MailboxView, VersionView, WorkspaceView
+from chassis.documents import CalendarView, MailboxView, VersionView, WorkspaceView
 from scheduler.model import Document, Step
 from scheduler.plan import Refused, Sender, plan
 from scheduler.search import Vacancy
@@ -34,11 +34,12 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """One version, one sender, one person."""
+    """One version, one sender, one person, and the days off of their team."""
 
     version: Version
     mailbox: MailboxView
     prospect: Prospect
+    team_holidays: frozenset[date]
 
     def next_index(self, completed: Sequence[str]) -> int | None:
         """The first stage after the last completed one that this version has; None at the end.
@@ -70,6 +71,7 @@ class Course:
             dispatch_id=dispatch_id(enrollment_id, stage.id),
             person=self.prospect,
             sender=sender_of(self.mailbox),
+            team_holidays=self.team_holidays,
             first=index == 0,
             now=now,
             vacancy=vacancy,
@@ -77,9 +79,8 @@ class Course:
         if isinstance(planned, Refused):
             return planned
         reasons = tuple(reason.as_data() for reason in planned.reasons)
-        return Step(
-            stage.id, index, Channel(stage.channel), planned.at, planned.send_before, planned.zone, reasons
-        )
+        channel = Channel(stage.channel)
+        return Step(stage.id, index, channel, planned.at, planned.send_before, planned.zone, reasons, now)
 
     def ahead(
         self, enrollment_id: UUID, completed: Sequence[str], base: datetime
@@ -133,6 +134,10 @@ def _days(time_off: Sequence[str]) -> frozenset[date]:
     return frozenset(days)
 
 
+def _days_of(calendar: CalendarView | None) -> frozenset[date]:
+    return frozenset(map(date.fromisoformat, calendar.days if calendar else ()))
+
+
 class Courses:
     """Loads courses; versions never change and are kept, settings are read anew every few seconds."""
 
@@ -142,6 +147,7 @@ class Courses:
         self._versions: OrderedDict[tuple[UUID, UUID, int], Version] = OrderedDict()
         self._mailboxes: dict[tuple[UUID, UUID], tuple[float, MailboxView | None]] = {}
         self._workspaces: dict[UUID, tuple[float, WorkspaceView | None]] = {}
+        self._team_holidays: dict[UUID, tuple[float, frozenset[date]]] = {}
 
     async def version(self, workspace: UUID, sequence_id: UUID, version: int) -> Version | None:
         """A published version, None if there is none."""
@@ -173,6 +179,15 @@ class Courses:
         if known is None or now - known[0] > SETTINGS_SECONDS:
             known = (now, await self._store.workspace(workspace))
             self._workspaces[workspace] = known
+        return known[1]
+
+    async def team_holidays(self, workspace: UUID) -> frozenset[date]:
+        """The workspace's own days off as they were at most a few seconds ago."""
+        now = self._clock.monotonic()
+        known = self._team_holidays.get(workspace)
+        if known is None or now - known[0] > SETTINGS_SECONDS:
+            known = (now, _days_of(await self._store.calendar(workspace)))
+            self._team_holidays[workspace] = known
         return known[1]
 
     async def caps(self, e: Document) -> tuple[Cap, ...]:
@@ -211,5 +226,7 @@ class Courses:
             mailbox = await self.mailbox(e["workspace_id"], e["mailbox_id"])
             person = people.get(e["person_id"])
             if version and mailbox and person:
-                courses[e["_id"]] = Course(version, mailbox, Prospect.model_validate(person["prospect"]))
+                prospect = Prospect.model_validate(person["prospect"])
+                team = await self.team_holidays(e["workspace_id"])
+                courses[e["_id"]] = Course(version, mailbox, prospect, team)
         return courses

@@ -168,7 +168,8 @@ class Enrolling:
         if mailbox is None:
             candidate.refuse("mailbox_missing", "the sequence's mailbox is not connected")
             return
-        candidate.course = Course(version, mailbox, command.prospect)
+        team_holidays = await self._courses.team_holidays(command.workspace_id)
+        candidate.course = Course(version, mailbox, command.prospect, team_holidays)
 
     async def _check_suppressions(self, candidates: Sequence[Candidate]) -> None:
         for candidate in await self.suppressed(candidates):

@@ -14,6 +14,7 @@ from scheduler.holds import Holds
 from scheduler.model import Document
 from scheduler.outbox import rounds
 from scheduler.outcomes import Outcomes
+from scheduler.replans import Replans
 from scheduler.stops import Cause, Stops
 from scheduler.wishes import Reasons, Wishes
 from segue_contracts import codec
@@ -26,7 +27,9 @@ from segue_contracts.commands import (
     Lift,
     MarkReplied,
     Migrate,
+    Replan,
     Reschedule,
+    SetCalendar,
     Stop,
     UpdatePerson,
 )
@@ -55,6 +58,7 @@ class Commands:
         holds: Holds,
         stops: Stops,
         wishes: Wishes,
+        replans: Replans,
         clock: Clock,
     ) -> None:
         self._results = results
@@ -62,6 +66,7 @@ class Commands:
         self._holds = holds
         self._stops = stops
         self._wishes = wishes
+        self._replans = replans
         self._clock = clock
 
     async def handle(self, batch: Sequence[Received]) -> None:
@@ -82,6 +87,10 @@ class Commands:
                 await self._holds.lift(command)
             case Stop():
                 await self._stop(command)
+            case SetCalendar():
+                await self._replans.set_calendar(command)
+            case Replan():
+                await self._replans.ask(command)
             case MarkReplied():
                 return await self._wishes.mark_replied(command)
             case UpdatePerson():

@@ -33,6 +33,7 @@ class Work(StrEnum):
     UNPARK = "unpark"
     STOP = "stop"
     OUTBOX = "outbox"
+    REPLAN = "replan"
 
 
 class Isolation:

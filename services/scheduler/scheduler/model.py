@@ -81,7 +81,10 @@ class IllegalMove(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A stage with its planned time: what an enrollment waits for next."""
+    """A stage with its planned time: what an enrollment waits for next.
+
+    `since`: found from this instant on and not counted from the base: a person asked for it, or it was late.
+    """
 
     stage_id: str
     stage_index: int
@@ -90,6 +93,7 @@ class Step:
     send_before: datetime | None
     zone: str
     reasons: tuple[Document, ...]
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +241,13 @@ def replanned(e: Document, step: Step, at: datetime, reason: str = "") -> Change
     to = move(e, Trigger.PLANNED, State.SCHEDULED)
     return Change(
         to, _step(step, _attempt(e, step)) | _left(e, step), _WAITING, (_planned(e, step, at, reason),)
+    )
+
+
+def reopened(e: Document, step: Step) -> Change:
+    """Planned again for the time that it had: only until when it may be sent, or its zone, is new."""
+    return Change(
+        State(e["state"]), {k: v for k, v in _step(step, _attempt(e, step)).items() if k != "due_at"}
     )
 
 
@@ -411,6 +422,7 @@ def _step(step: Step, attempt: int) -> Document:
         "send_before": step.send_before,
         "zone": step.zone,
         "reasons": list(step.reasons),
+        "since": step.since,
     }
 
 

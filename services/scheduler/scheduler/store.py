@@ -137,7 +137,8 @@ class SchedulerStore:
                     }
                 },
                 {"$group": {"_id": group, "n": {"$sum": 1}}},
-            ]
+            ],
+            hint=LIVE_BY_MAILBOX,
         )
         return [(r["_id"]["span"], r["_id"]["channel"], r["_id"]["held"], r["n"]) for r in rows]
 

@@ -23,6 +23,7 @@ from scheduler.isolation import Isolation
 from scheduler.outbox import Outbox, Publishes
 from scheduler.outcomes import Outcomes
 from scheduler.people import People
+from scheduler.replans import Replans
 from scheduler.settings import SchedulerSettings
 from scheduler.shards import Shards
 from scheduler.slot_store import SlotStore
@@ -33,8 +34,6 @@ from scheduler.wishes import Wishes
 from segue_contracts.topics import ENROLLMENT_COMMANDS, ENROLLMENT_STOPS, STAGE_OUTCOMES, TOPICS, Topic
 
 SLOT_SWEEP_SECONDS = 600.0
-
-
 GATHER_SECONDS = 0.1
 """How long the brokers may collect outcomes for one batch."""
 
@@ -48,6 +47,7 @@ class Parts:
     holds: Holds
     stops: Stops
     slots: Slots
+    replans: Replans
     due: DueLoop
     commands: Commands
     outcomes: OutcomeRecords
@@ -71,6 +71,8 @@ async def wiring(settings: SchedulerSettings, service: Service) -> AsyncIterator
         with service.stage("indexes"):
             await parts.store.ensure_indexes()
             await parts.slots.ensure_indexes()
+        with service.stage("time zones"):
+            await parts.replans.look_at_zones()
         service.health.check("clock", clock_check(database, clock))
         open_desk(desk, parts.inquiries)
         letters = DeadLetters(publisher)
@@ -99,6 +101,7 @@ async def wiring(settings: SchedulerSettings, service: Service) -> AsyncIterator
         service.spawn("due loop", parts.due.run, stop=parts.due.stop)
         service.periodic("hold sweep", settings.sweep_seconds, parts.holds.sweep)
         service.periodic("stop sweep", settings.sweep_seconds, parts.stops.sweep)
+        service.periodic("replan sweep", settings.sweep_seconds, parts.replans.sweep)
         service.periodic("slot sweep", SLOT_SWEEP_SECONDS, parts.slots.sweep)
         service.periodic("outbox sweep", settings.sweep_seconds, parts.outbox.sweep)
         yield
@@ -120,7 +123,8 @@ def assemble(
     stops = Stops(store, outbox, publisher, slots, isolation, clock, settings.redelivery_seconds)
     holds = Holds(store, outbox, courses, slots, isolation, clock)
     people = People(store, outbox, stops)
-    wishes = Wishes(store, outbox, courses, stops, people, clock)
+    replans = Replans(store, outbox, courses, slots, isolation, clock)
+    wishes = Wishes(store, outbox, courses, stops, people, replans, clock)
     enrolling = Enrolling(store, outbox, publisher, courses, stops, people, Secrets(settings), clock)
     outcomes = Outcomes(store, outbox, courses, stops, clock, settings.ask_again_seconds)
     due = DueLoop(
@@ -138,7 +142,7 @@ def assemble(
         ask_again_seconds=settings.ask_again_seconds,
         poll_seconds=settings.poll_seconds,
     )
-    commands = Commands(store, enrolling, holds, stops, wishes, clock)
+    commands = Commands(store, enrolling, holds, stops, wishes, replans, clock)
     inquiries = Inquiries(store, courses, holds, enrolling, wishes, clock)
     return Parts(
         store,
@@ -146,6 +150,7 @@ def assemble(
         holds,
         stops,
         slots,
+        replans,
         due,
         commands,
         OutcomeRecords(outcomes),

@@ -15,6 +15,7 @@ from scheduler.outbox import Outbox, persist
 from scheduler.outcomes import scoped
 from scheduler.people import People, Told
 from scheduler.plan import Refused
+from scheduler.replans import Replans
 from scheduler.stops import Cause, Stops
 from scheduler.store import SchedulerStore, Write
 from segue_contracts.commands import Edit, MarkReplied, Migrate, Reschedule, UpdatePerson
@@ -34,6 +35,7 @@ class Wishes:
         courses: Courses,
         stops: Stops,
         people: People,
+        replans: Replans,
         clock: Clock,
     ) -> None:
         self._store = store
@@ -41,6 +43,7 @@ class Wishes:
         self._courses = courses
         self._stops = stops
         self._people = people
+        self._replans = replans
         self._clock = clock
 
     async def apply(self, wish: Wish) -> Reasons:
@@ -125,29 +128,8 @@ class Wishes:
         await self._people.save([told])
         await self._people.follow(workspaces, people)
         live = await self._store.live_of_people(workspaces, people)
-        await self._plan_again(command.workspace_id, [e["_id"] for e in live])
+        await self._replans.plan_again(command.workspace_id, "person_updated", live)
         return []
-
-    async def _plan_again(self, workspace: UUID, ids: Sequence[UUID]) -> None:
-        async def decide(found: Mapping[UUID, Document]) -> Sequence[Write]:
-            now = self._clock.now()
-            waiting = [
-                e for e in found.values() if State(e["state"]) is State.SCHEDULED and not e.get("parked_by")
-            ]
-            courses = await self._courses.load(waiting)
-            writes = []
-            for e in waiting:
-                course = courses.get(e["_id"])
-                if course is None:
-                    continue
-                step = course.step(e["_id"], e["stage_index"], e["base"])
-                if isinstance(step, Refused):
-                    writes.append(Write(e, model.failed(e, now, step.code)))
-                elif step.at != e["planned_at"] and e["due_at"] == e["planned_at"]:
-                    writes.append(Write(e, model.replanned(e, step, now, "person_updated")))
-            return writes
-
-        await persist(self._store, self._outbox, [workspace], ids, decide)
 
 
 def _as_pending(wish: Wish) -> Document:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Protocol
 from uuid import UUID
 
@@ -34,6 +35,7 @@ from sender.transmission import Journal, Moves, Transmission
 
 log = logging.getLogger(__name__)
 
+TARGETS_KEPT = 1000
 MISSING_SECONDS = 600.0
 """How long to wait for a mailbox or version that is not there; a person has to act."""
 
@@ -104,6 +106,7 @@ class Email:
         self._keep = Together(store.keep_bodies)
         self._material = Together(self._materials)
         self._on_host: Counter[tuple[str, int]] = Counter()
+        self._target = lru_cache(maxsize=TARGETS_KEPT)(self._decrypted_target)
 
     async def carry(self, carried: Carried, read: Read) -> None:
         """Steps 3 to 7 for a claim whose read says go."""
@@ -200,7 +203,7 @@ class Email:
             for each in wanted
         ]
 
-    def _target(self, smtp: "_Smtp") -> Target:
+    def _decrypted_target(self, smtp: "_Smtp") -> Target:
         security: Security = smtp.security  # type: ignore[assignment]  # checked by the api when it is stored
         try:
             password = self._secrets.decrypt(smtp.secret) if smtp.secret else ""

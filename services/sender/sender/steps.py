@@ -31,6 +31,8 @@ HOLD_HOURS = 1
 """A refused mailbox is tried again after this; each refusal holds it anew."""
 PUBLISH_TRIES = 4
 RETRY_CAP_SECONDS = 1.0
+TELL_TOGETHER_SECONDS = 0.03
+"""Nobody waits for an outcome that soon, and Kafka, sender and scheduler all do better with many at once."""
 
 
 class Publishes(Protocol):
@@ -89,7 +91,7 @@ class Steps:
         self._jitter = jitter
         self._settle = Together(store.settle)
         self._states = Together(store.enrollment_states)
-        self._send = Together(self._publish_all)
+        self._send = Together(self._publish_all, linger_seconds=TELL_TOGETHER_SECONDS)
         self.reader = reader
         self.clock = clock
 

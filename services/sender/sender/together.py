@@ -13,13 +13,20 @@ class Together(Generic[T, R]):
     """Calls `work` with the items that have come together while the calls before it were running.
 
     `work` returns one result per item, in order; what it raises, every caller of that batch gets. An item
-    whose caller was cancelled is still carried. Nobody waits for a clock: an item alone goes at once.
+    whose caller was cancelled is still carried. Unless it may linger, nobody waits for a clock: an item alone
+    goes at once.
     """
 
     def __init__(
-        self, work: Callable[[Sequence[T]], Awaitable[Sequence[R]]], *, most: int = 500, in_flight: int = 1
+        self,
+        work: Callable[[Sequence[T]], Awaitable[Sequence[R]]],
+        *,
+        most: int = 500,
+        in_flight: int = 1,
+        linger_seconds: float = 0.0,
     ) -> None:
         self._work = work
+        self._linger_seconds = linger_seconds
         self._most = most
         self._in_flight = in_flight
         self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
@@ -39,6 +46,8 @@ class Together(Generic[T, R]):
 
     async def _run(self) -> None:
         while self._waiting:
+            if self._linger_seconds and len(self._waiting) < self._most:
+                await asyncio.sleep(self._linger_seconds)
             await self._one_batch()
         # Not the number of tasks: one that has found nothing waiting is still a task for a moment.
         self._active -= 1

@@ -11,10 +11,12 @@ from pydantic import Field
 from api.keys import KeyScope
 from api.model import CommandState, Settled
 from api.problems import FieldError, conflict, invalid, invalid_at, not_found, refused
+from api.routes.mailboxes import existing as existing_mailbox
 from api.routes.sequences import existing, template_error
 from api.routing import KIB, Answer, Call, Closed, Empty, Route, Shown, Takes
 from api.submitting import Accepted, submit_one
 from api.times import Instant
+from chassis.documents import hold_id, hold_is_active
 from chassis.store import Document
 from segue_contracts.commands import (
     Edit,
@@ -98,6 +100,7 @@ class CommandStatus(Shown):
     people: int | None = Field(
         default=None, description="Of a command on everybody in a sequence: how many it reached so far"
     )
+    refused: int | None = Field(default=None, description="Of those, for how many it was refused")
 
 
 # ---- the status page ----------------------------------------------------------------------------------
@@ -118,7 +121,7 @@ async def get_command(call: Call) -> Answer:
 
 
 async def _bulk_status(call: Call, command_id: UUID) -> CommandStatus:
-    """Done when everybody has a command of their own; for a stop, when nobody is left."""
+    """Done when everybody's own command has a result; for a stop, when nobody is left."""
     bulk = await call.api.store.bulks.one(call.caller.workspace, command_id)
     if bulk is None:
         raise not_found("command")
@@ -131,6 +134,7 @@ async def _bulk_status(call: Call, command_id: UUID) -> CommandStatus:
         enrollment_id=None,
         created_at=bulk["created_at"],
         people=bulk["people"],
+        refused=bulk["refused"],
     )
 
 
@@ -248,6 +252,36 @@ async def resume_workspace(call: Call) -> Answer:
     return await lift(call, HoldScope.WORKSPACE, call.caller.workspace)
 
 
+async def pause_person(call: Call) -> Answer:
+    """Hold everything of a person."""
+    return await hold(call, HoldScope.PERSON, person_of(call))
+
+
+async def resume_person(call: Call) -> Answer:
+    """Lift the hold of a person, that of an out-of-office note too."""
+    return await lift(call, HoldScope.PERSON, person_of(call))
+
+
+def person_of(call: Call) -> UUID:
+    """The person whom the path names, known or not."""
+    return person_id(call.caller.workspace, checked_path(call, "external_id"))
+
+
+async def pause_mailbox(call: Call) -> Answer:
+    """Hold everything that a mailbox sends."""
+    return await hold(call, HoldScope.MAILBOX, (await existing_mailbox(call))["_id"])
+
+
+async def resume_mailbox(call: Call) -> Answer:
+    """Lift the hold of a mailbox; one that is held because its server refuses it waits for its time."""
+    mailbox = (await existing_mailbox(call))["_id"]
+    found = await call.api.reads.holds(call.caller.workspace, [hold_id(HoldScope.MAILBOX, mailbox)])
+    if any(hold["by"] == SENDER and hold_is_active(hold, call.api.clock.now()) for hold in found.values()):
+        detail = "Its server refuses this mailbox: mend its settings; it is tried again by itself."
+        raise conflict("held-by-its-server", detail)
+    return await lift(call, HoldScope.MAILBOX, mailbox)
+
+
 async def hold(call: Call, scope: HoldScope, scope_id: UUID) -> Answer:
     """The command that pauses."""
     body: PauseRequest = call.body.data
@@ -278,11 +312,14 @@ async def update_person(call: Call) -> Answer:
 
 async def stop_person(call: Call) -> Answer:
     """End everything of a person."""
-    external_id = checked_path(call, "external_id")
-    person = person_id(call.caller.workspace, external_id)
-    reason_code = call.body.data.reason_code
+    person, reason_code = person_of(call), call.body.data.reason_code
     return await submit_one(
-        call, Stop, external_id, scope=StopScope.PERSON, person_id=person, reason_code=reason_code
+        call,
+        Stop,
+        call.path["external_id"],
+        scope=StopScope.PERSON,
+        person_id=person,
+        reason_code=reason_code,
     )
 
 
@@ -323,7 +360,10 @@ _EMPTY = Takes(Empty, optional=True)
 _ENROLLMENT = "/v1/enrollments/{enrollment_id}"
 _SEQUENCE = "/v1/sequences/{sequence_id}"
 _PERSON = "/v1/people/{external_id}"
-_E, _S, _W, _P = "Enrollments", "Sequences", "Workspace", "People"
+_MAILBOX = "/v1/mailboxes/{mailbox_id}"
+_E, _S, _W, _P, _M = "Enrollments", "Sequences", "Workspace", "People", "Mailboxes"
+SENDER = "sender"
+"""Who holds a mailbox that its server refuses."""
 
 ROUTES = (
     Route(
@@ -365,7 +405,11 @@ ROUTES = (
     _command(
         "PUT", _PERSON, update_person, "Tell all facts about a person", Takes(schema_of=PersonFacts), _P
     ),
+    _command("POST", _PERSON + "/pause", pause_person, "Pause everything of a person", _PAUSE, _P),
+    _command("POST", _PERSON + "/resume", resume_person, "Resume everything of a person", _EMPTY, _P),
     _command("POST", _PERSON + "/stop", stop_person, "Stop everything of a person", _STOP, _P),
+    _command("POST", _MAILBOX + "/pause", pause_mailbox, "Pause what a mailbox sends", _PAUSE, _M),
+    _command("POST", _MAILBOX + "/resume", resume_mailbox, "Resume what a mailbox sends", _EMPTY, _M),
     _command(
         "POST", "/v1/companies/{company_key}/stop", stop_company, "Stop everything of a company", _STOP, _P
     ),

@@ -12,9 +12,11 @@ from api.keys import KeyScope
 from api.paging import Page, PageQuery
 from api.problems import conflict, invalid_at, not_found
 from api.routing import Answer, Call, Closed, Empty, Route, Shown, Takes
+from api.submitting import submit, wish_of
 from api.times import check_zone_name
 from chassis.errors import Duplicate
 from chassis.store import Document
+from segue_contracts.commands import Replan, ReplanReason, ReplanScope
 from segue_contracts.problems import found
 from segue_contracts.prospect import check_date
 from segue_contracts.sequence import WindowsText
@@ -22,6 +24,8 @@ from segue_contracts.text import Email, Line, check_text
 
 INBOUND_SECRET_BYTES = 32
 _HOST = r"^[A-Za-z0-9]([A-Za-z0-9.:-]{0,251}[A-Za-z0-9])?$"
+HOURS = ("zone", "country", "windows", "time_off")
+"""What planning stands on."""
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -214,9 +218,10 @@ async def replace(call: Call) -> Answer:
     check_password(new.smtp, mailbox["smtp"])
     keeps = new.smtp.username is not None
     kept = mailbox["smtp"].get("secret") if keeps else None
-    return Answer(
-        MailboxShown.model_validate(shown(call, await _change(call, mailbox, settings_of(call, new, kept))))
-    )
+    settings = settings_of(call, new, kept)
+    if any(settings[name] != mailbox.get(name) for name in HOURS):
+        await _replan(call, mailbox)
+    return Answer(MailboxShown.model_validate(shown(call, await _change(call, mailbox, settings))))
 
 
 def check_password(smtp: Smtp, before: Document | None) -> None:
@@ -227,6 +232,14 @@ def check_password(smtp: Smtp, before: Document | None) -> None:
         raise invalid_at("/smtp/password", "is missing: a username needs one")
     if any(before[name] != getattr(smtp, name) for name in ("host", "port", "username", "security")):
         raise invalid_at("/smtp/password", "is missing: give it again for another server, user or security")
+
+
+async def _replan(call: Call, mailbox: Document) -> None:
+    """Stored before the change: nobody would ask after a crash. The scheduler begins some seconds later."""
+    scope_id = mailbox["_id"]
+    reason, scope = ReplanReason.MAILBOX_CHANGED, ReplanScope.MAILBOX
+    wish = wish_of(call, Replan, str(scope_id), scope=scope, scope_id=scope_id, reason=reason)
+    await submit(call, [wish])
 
 
 async def rotate(call: Call) -> Answer:

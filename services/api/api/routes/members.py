@@ -12,8 +12,11 @@ from api.keys import SECRET_BYTES, KeyScope, key_document, key_text
 from api.paging import Page, PageQuery
 from api.problems import conflict, forbidden, invalid_at, not_found
 from api.routing import Answer, Call, Closed, Route, Shown, Takes
+from api.submitting import Accepted, submit_one
 from chassis.errors import Duplicate
 from chassis.store import Document, Workspace
+from segue_contracts.commands import MAX_CALENDAR_DAYS, SetCalendar
+from segue_contracts.prospect import DateText
 from segue_contracts.text import Email, Line
 
 
@@ -23,6 +26,19 @@ class WorkspaceLimits(Closed):
     per_person_per_day: int | None = Field(
         default=None, ge=1, le=100, strict=True, description="Messages to one person in any 24 hours"
     )
+
+
+class CalendarRequest(Closed):
+    """All days off of the team, `team` in a sequence's `holidays.of`."""
+
+    days: list[DateText] = Field(max_length=MAX_CALENDAR_DAYS)
+
+
+class CalendarShown(Shown):
+    """The days off of the team, as plans are made with them; `changed_at` is null before any were set."""
+
+    days: list[str]
+    changed_at: datetime | None
 
 
 class WorkspaceShown(Shown):
@@ -91,6 +107,19 @@ async def limit_workspace(call: Call) -> Answer:
     limits: WorkspaceLimits = call.body.data
     await call.api.store.people.limit_workspace(call.caller.workspace, limits.model_dump())
     return Answer(limits)
+
+
+async def set_calendar(call: Call) -> Answer:
+    """Set all days off of the team; what is planned and not yet due is planned again."""
+    workspace = call.caller.workspace
+    return await submit_one(call, SetCalendar, str(workspace), days=sorted(set(call.body.data.days)))
+
+
+async def get_calendar(call: Call) -> Answer:
+    """The days off of the team."""
+    calendar = await call.api.reads.calendar(call.caller.workspace)
+    days, changed_at = (list(calendar.days), calendar.changed_at) if calendar else ([], None)
+    return Answer(CalendarShown(days=days, changed_at=changed_at))
 
 
 async def me(call: Call) -> Answer:
@@ -185,6 +214,26 @@ ROUTES = (
         KeyScope.ADMIN,
         answer=WorkspaceLimits,
         takes=Takes(WorkspaceLimits),
+        tag="Workspace",
+    ),
+    Route(
+        "GET",
+        "/v1/workspace/calendar",
+        get_calendar,
+        "Read the team's days off",
+        KeyScope.READ,
+        answer=CalendarShown,
+        tag="Workspace",
+    ),
+    Route(
+        "PUT",
+        "/v1/workspace/calendar",
+        set_calendar,
+        "Set the team's days off",
+        KeyScope.ADMIN,
+        answer=Accepted,
+        status=HTTPStatus.ACCEPTED,
+        takes=Takes(CalendarRequest),
         tag="Workspace",
     ),
     Route("GET", "/v1/me", me, "Whom the API key belongs to", KeyScope.READ, answer=Me, tag="Workspace"),

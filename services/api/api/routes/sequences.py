@@ -32,13 +32,12 @@ from segue_contracts.sequence import (
     WhenOverdue,
     parse_sequence,
 )
-from segue_contracts.timing import PROSPECT, TEAM
+from segue_contracts.timing import PROSPECT
 
 MAX_SEQUENCE_BYTES = 512 * KIB
 PUBLISH_TRIES = 5
 NOT_SET_UP = {Channel.SMS: "no provider for SMS is set up: use manual_sms, a task for a person"}
 NOT_TRACKED = "opens and clicks are not tracked yet, so this would never be true: use `has`, or leave it out"
-NO_TEAM_DAYS = "the team's own days can't be set yet: leave `team` out"
 NO_NOTIFICATION = "nobody can be told of an overdue task yet: use `wait` or `skip`"
 NOT_CONFIDENTIAL = "everybody in the workspace can see every sequence yet: leave it out"
 
@@ -145,9 +144,6 @@ def _set_up_errors(document: SequenceDocument) -> Iterator[FieldError]:
     """What the document may say and this release does not do: refused, never ignored in silence."""
     for index, stage in enumerate(document.stages):
         yield from _stage_set_up_errors(f"/stages/{index}", stage)
-    for place, timing in _timings(document):
-        if timing.holidays is not None and TEAM in timing.holidays.calendars:
-            yield FieldError(pointer=f"{place}/holidays/of", detail=NO_TEAM_DAYS)
     if document.access is Access.CONFIDENTIAL:
         yield FieldError(pointer="/access", detail=NOT_CONFIDENTIAL)
     if document.on_behalf_of is not None:
