@@ -765,6 +765,7 @@ async def test_every_command_on_what_runs_is_stored_and_published(world: World) 
     enrollment = await world.enroll(sequence)
     of = f"/v1/enrollments/{enrollment['enrollment_id']}"
     soon = (datetime.now(UTC) + timedelta(days=2)).isoformat()
+    mailbox = (await world.json("GET", "/v1/mailboxes"))["items"][0]["id"]
     calls: list[tuple[str, str, Any, str]] = [
         ("POST", f"{of}/pause", {"until": soon, "reason": "holiday"}, "hold"),
         ("POST", f"{of}/resume", None, "lift"),
@@ -777,6 +778,10 @@ async def test_every_command_on_what_runs_is_stored_and_published(world: World) 
         ("POST", f"/v1/sequences/{sequence['id']}/resume", {}, "lift"),
         ("POST", "/v1/workspace/pause", None, "hold"),
         ("POST", "/v1/workspace/resume", None, "lift"),
+        ("POST", "/v1/people/p1/pause", {"until": soon}, "hold"),
+        ("POST", "/v1/people/p1/resume", None, "lift"),
+        ("POST", f"/v1/mailboxes/{mailbox}/pause", None, "hold"),
+        ("POST", f"/v1/mailboxes/{mailbox}/resume", None, "lift"),
         ("PUT", "/v1/workspace/calendar", {"days": ["2026-12-24"]}, "set_calendar"),
         ("PUT", "/v1/people/p%2F1", {"first_name": "Ann"}, "update_person"),
         ("POST", "/v1/people/p1/stop", {"reason_code": "hired"}, "stop"),
@@ -791,6 +796,16 @@ async def test_every_command_on_what_runs_is_stored_and_published(world: World) 
     assert told[-len(calls) - 3 : -3] == [kind for *_, kind in calls]
     person = next(m for m in world.kafka.messages() if m.event_type == "update_person")
     assert person.prospect.external_id == "p/1"
+
+
+async def test_a_mailbox_that_its_server_refuses_is_not_resumed_by_hand(world: World) -> None:
+    mailbox = UUID((await world.mailbox())["id"])
+    hold = {"scope": "mailbox", "until": datetime.now(UTC) + timedelta(hours=1), "reason": "5.7.1"}
+    await world.database.collection(names.HOLDS).insert_one(
+        {"_id": names.hold_id("mailbox", mailbox), "workspace_id": world.workspace, "by": "sender", **hold}
+    )
+    problem = await world.json("POST", f"/v1/mailboxes/{mailbox}/resume", status=409)
+    assert "mend its settings" in problem["detail"]
 
 
 @pytest.mark.parametrize(

@@ -401,7 +401,8 @@ async def test_two_processes_that_carry_the_same_command_reach_everybody_once(
     monkeypatch.setattr(crowd, "PAGE", 2)
     sequence = await world.sequence()
     people = await world.enrolled(sequence, *(f"p{n}" for n in range(5)))
-    stages = [{**SEQUENCE["stages"][0], "date": "2020-01-01"}]  # which is past: the scheduler refuses it
+    never = {"weekdays": "sat", "windows": {"mon-fri": ["09:00-17:00"]}}  # so the scheduler refuses everybody
+    stages = [{**SEQUENCE["stages"][0], **never}]
     await world.call("PUT", f"/v1/sequences/{sequence}", {**SEQUENCE, "stages": stages})
     path, body = f"/v1/sequences/{sequence}/migrate", {"to_version": 2, "all": True}
     answer = await world.call("POST", path, body, status=202)
@@ -415,7 +416,7 @@ async def test_two_processes_that_carry_the_same_command_reach_everybody_once(
     commands = await world.bench.database.collection(names.COMMANDS).find({"type": "migrate"})
     assert sorted(each["target"] for each in commands) == sorted(people)
     left = await world.call("POST", path, {**body, "dry_run": True})
-    assert [[r["code"] for r in each["refused"]] for each in left["people"]] == [["date_past"]] * 5
+    assert [[r["code"] for r in each["refused"]] for each in left["people"]] == [["window_never_opens"]] * 5
 
 
 @pytest.mark.parametrize(

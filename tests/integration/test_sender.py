@@ -967,6 +967,68 @@ async def test_no_room_in_memory_is_a_deferral(world: World, settings: SenderSet
     assert [o.enrollment_id for o in busy] == [late]
 
 
+async def test_too_fast_for_a_domain_is_a_deferral(world: World, settings: SenderSettings) -> None:
+    async with a_sender(world, settings, per_domain_per_minute=1) as sender:
+        await sender.due(await world.dispatch())
+        await sender.due(await world.dispatch())
+    assert [o.reason for o in sender.published.outcomes()][1:] == ["busy"]
+    assert sender.published.kinds() == ["sent", "deferred"]
+
+
+# ---- sending limits ----
+
+
+async def slot(world: World, enrollment: UUID, seconds: float = 60, attempt: int = 1) -> str:
+    """Room for an attempt that is valid for so long; its id."""
+    slot_id = names.slot_id(ids.dispatch_id(enrollment, "hello"), attempt)
+    now = datetime.now(UTC)
+    await world.database.collection(names.SLOTS).insert_one(
+        {
+            "_id": slot_id,
+            "workspace_id": world.workspace,
+            "at": now,
+            "until": now + timedelta(seconds=seconds),
+            "spent_at": None,
+        }
+    )
+    return slot_id
+
+
+async def limit(world: World, **limits: int) -> None:
+    await world.database.collection(names.MAILBOXES).update_one(
+        {"_id": world.mailbox}, {"$set": {"limits": limits}}
+    )
+
+
+async def test_no_slot_no_data(world: World, sender: Sender) -> None:
+    await limit(world, per_day=10)
+    await sender.due(await world.dispatch())
+    await slot(world, late := await world.dispatch(), seconds=-1)
+    await sender.due(late)
+    assert [(o.event_type, o.reason) for o in sender.published.outcomes()] == [("withdrawn", "no_slot")] * 2
+    assert world.mails() == []
+
+
+async def test_a_slot_is_spent_once(world: World, sender: Sender) -> None:
+    await limit(world, per_day=10)
+    slot_id = await slot(world, enrollment := await world.dispatch())
+    await sender.due(enrollment)
+    assert sender.published.kinds() == ["sent"]
+    spent = await world.database.collection(names.SLOTS).find_one({"_id": slot_id})
+    assert spent is not None
+    assert spent["spent_at"] is not None
+
+
+async def test_a_mailbox_keeps_its_gap_whatever_the_slots_say(world: World, sender: Sender) -> None:
+    await limit(world, gap_seconds=600)
+    first, second = await world.dispatch(), await world.dispatch()
+    for each in (first, second):
+        await slot(world, each)
+        await sender.due(each)
+    assert sender.published.kinds() == ["sent", "deferred"]
+    assert len(world.mails()) == 1
+
+
 async def until(true: Any) -> None:
     """Wait for what another task does, without a signal of its own."""
     async with asyncio.timeout(5):

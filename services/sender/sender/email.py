@@ -22,6 +22,7 @@ from segue_contracts.message import Channel
 from segue_contracts.sequence import Limits, Stage, Thread
 from sender import metrics, model
 from sender.compose import Address, ComposeError, Mail, compose, message_id, wire_address
+from sender.domains import Domains
 from sender.model import Claim, Settlement
 from sender.reading import Plan, Read
 from sender.settings import SenderSettings
@@ -103,6 +104,7 @@ class Email:
         self._message_key = secrets.keyed("message-id")
         self._journal = Journal(store, steps.clock)
         self._slots = Slots(store, steps.clock)
+        self._domains = Domains(settings.per_domain_per_minute, steps.clock.monotonic)
         self._keep = Together(store.keep_bodies)
         self._material = Together(self._materials)
         self._on_host: Counter[tuple[str, int]] = Counter()
@@ -215,6 +217,9 @@ class Email:
 
     async def _transmit(self, carried: Carried, read: Read, ready: Ready) -> None:
         claim = carried.claim
+        if wait := self._domains.take(ready.recipient):
+            await self._steps.settle(claim, self._steps.put_off("busy", wait))
+            return
         host = ready.target.host, ready.target.port
         if self._on_host[host] >= self._settings.max_per_host:
             await self._steps.settle(claim, self._steps.busy())

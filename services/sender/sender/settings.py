@@ -42,6 +42,9 @@ class SenderSettings(ServiceSettings, SecretSettings):
     )
     smtp_per_mailbox: int = Field(default=2, ge=1, description="connections at a time")
     smtp_per_host: int = Field(default=10, ge=1, description="connections at a time")
+    per_domain_per_minute: int | None = Field(
+        default=None, ge=1, description="messages to one recipient domain, from this process; default: any"
+    )
     ehlo_hostname: str = Field(
         default_factory=lambda: re.sub("[^A-Za-z0-9.-]", "-", socket.gethostname())[:255],
         pattern=r"^[A-Za-z0-9.:\[\]-]{1,255}$",
