@@ -29,7 +29,7 @@ from segue_contracts.events import Outcome
 
 pytestmark = pytest.mark.stack
 
-AFTER_A_DAY = {
+AFTER_A_DAY: dict[str, Any] = {
     "name": "Engineers",
     "timing": {"zone": "UTC", "windows": {"mon-sun": ["09:00-17:00"]}, "holidays": {"of": ["team"]}},
     "stages": [
@@ -194,7 +194,7 @@ async def test_who_can_never_be_sent_to_any_more_fails_with_the_reason(bench: Be
 
 async def test_a_mailboxs_day_off_moves_its_own_people_and_nobody_elses(bench: Bench) -> None:
     ours, theirs = await bench.enrolled("a", "b")
-    other = {"_id": OTHER_MAILBOX, "workspace_id": WORKSPACE, "owner_id": WORKSPACE}
+    other: dict[str, Any] = {"_id": OTHER_MAILBOX, "workspace_id": WORKSPACE, "owner_id": WORKSPACE}
     other |= {"address": "ben@ourco.example", "smtp": {"host": "x", "port": 25, "security": "none"}}
     await bench.database.collection(names.MAILBOXES).insert_one(other)
     await bench.spoil(theirs, mailbox_id=OTHER_MAILBOX)

@@ -15,7 +15,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from chassis.wording import reply_subject
 from sender.compose import Address, ComposeError, Mail, compose, message_id, wire_address
 
 PLAIN = Mail(
@@ -220,19 +219,6 @@ def test_long_references_are_never_encoded_and_never_too_long() -> None:
 def test_the_parent_is_named_once() -> None:
     mail = replace(PLAIN, in_reply_to="<1@x>", references=("<0@x>", "<1@x>"))
     assert parsed(mail)["References"].split() == ["<0@x>", "<1@x>"]
-
-
-@pytest.mark.parametrize(
-    ("thread", "reply"),
-    [
-        ("Hello", "Re: Hello"),
-        ("Re: Hello", "Re: Hello"),
-        ("RE : Hello", "RE : Hello"),
-        ("Review", "Re: Review"),
-    ],
-)
-def test_reply_subject(thread: str, reply: str) -> None:
-    assert reply_subject(thread) == reply
 
 
 # --- message ids

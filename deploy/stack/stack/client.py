@@ -52,6 +52,11 @@ class Client:
         async with self._session.post(path, json={} if body is None else body) as answer:
             return await _checked(answer)
 
+    async def put(self, path: str, body: Any) -> Json:
+        """PUT JSON."""
+        async with self._session.put(path, json=body) as answer:
+            return await _checked(answer)
+
     async def post_text(self, path: str, text: str, content_type: str) -> Json:
         """POST YAML or CSV."""
         headers = {"Content-Type": content_type}

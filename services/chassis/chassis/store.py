@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from typing import Any, NewType, TypeVar
 from uuid import UUID
 
+from bson.timestamp import Timestamp
 from gridfs.errors import FileExists, NoFile
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorGridFSBucket
 from pymongo import DeleteOne, IndexModel, InsertOne, ReplaceOne, ReturnDocument, UpdateMany, UpdateOne
@@ -33,6 +34,7 @@ from chassis.retry import retrying
 from chassis.settings import MongoSettings
 
 __all__ = [
+    "SERVER_STAMP",
     "BulkOutcome",
     "Collection",
     "Database",
@@ -59,6 +61,10 @@ Workspace = NewType("Workspace", UUID)
 
 T = TypeVar("T")
 
+SERVER_STAMP = Timestamp(0, 0)
+"""As a top-level field of an inserted document: mongod puts its own clock there, in whole seconds.
+Source: https://www.mongodb.com/docs/manual/reference/bson-types/#timestamps
+"""
 CONNECT_SECONDS = 5.0
 SELECT_SECONDS = 15.0
 """Long enough for an election."""

@@ -17,7 +17,7 @@ from segue_contracts.ids import dispatch_id
 from segue_contracts.message import Channel
 from segue_contracts.prospect import Prospect
 from segue_contracts.sequence import MANUAL_CHANNELS, Condition, SequenceDocument, parse_sequence
-from segue_contracts.timing import parse_windows
+from segue_contracts.timing import TEAM, parse_windows
 
 VERSIONS_KEPT = 1000
 SETTINGS_SECONDS = 5.0
@@ -30,6 +30,11 @@ class Version:
 
     view: VersionView
     document: SequenceDocument
+
+    def names_team(self, index: int) -> bool:
+        """Whether the stage at `index` looks at the team's own days off."""
+        holidays = self.document.timing_of(index).holidays
+        return holidays is not None and TEAM in holidays.calendars
 
 
 @dataclass(frozen=True, slots=True)

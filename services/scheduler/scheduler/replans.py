@@ -165,13 +165,20 @@ class Replans:
 
     async def _decide(self, found: Collection[Document], reason: str) -> Sequence[Write]:
         now = self._clock.now()
-        waiting = [e for e in found if _waits(e)]
+        waiting = [e for e in found if _waits(e) and await self._stands_on(reason, e)]
         courses = await self._courses.load(waiting)
         return [
             Write(e, change)
             for e in waiting
             if e["_id"] in courses and (change := _change(e, courses[e["_id"]], now, reason)) is not None
         ]
+
+    async def _stands_on(self, reason: str, e: Document) -> bool:
+        """Whether a stage's time can depend on what has changed: few sequences name the team's days."""
+        if reason != ReplanReason.CALENDAR_CHANGED:
+            return True
+        version = await self._courses.version(e["workspace_id"], e["sequence_id"], e["sequence_version"])
+        return version is not None and version.names_team(e["stage_index"])
 
 
 # ---- pure -------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from chassis import documents as names
 from chassis.documents import EnrollmentView, MailboxView, PersonView, VersionView, WorkspaceView
 from chassis.errors import Duplicate
 from chassis.retry import retrying
-from chassis.store import Database, Index, UpdateOne
+from chassis.store import SERVER_STAMP, Database, Index, UpdateOne
 from sender.model import (
     Claim,
     Document,
@@ -59,12 +59,6 @@ SCHEMA: Final[Document] = {
     },
 }
 WITHOUT_BODY: Final[Document] = {"body": 0, "text": 0, "references": 0}
-_OVERDUE: Final[Document] = {
-    "$lt": [
-        {"$cond": [{"$eq": ["$state", State.TRANSMITTING.value]}, "$deadline", "$lease_until"]},
-        "$$NOW",  # a claim whose lease was not written yet counts as overdue: its owner may be gone
-    ]
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +101,7 @@ class Store:
         self._results = database.collection(names.COMMAND_RESULTS)
         self._files = database.files("bodies")
         self._lease_until = _now_plus(lease_seconds)
+        self._overdue = _overdue(lease_seconds)
         self._deadline = _now_plus(doubt_seconds)
 
     async def ensure(self) -> None:
@@ -117,24 +112,9 @@ class Store:
     # ---- 1. claim ----
 
     async def claim_new(self, dues: Sequence[Due], batch: str) -> set[str]:
-        """Insert what nobody has claimed yet; the dispatch ids that this batch has now.
-
-        An insert can't say `$$NOW`, so the lease follows in a second write; without it the claim is only
-        easier to take over.
-        """
+        """Insert what nobody has claimed yet; the dispatch ids that this batch has now."""
         claims = [_new_claim(due, batch) for due in dues]
-        mine = await retrying(lambda: self._deliveries.insert_new(claims))
-        if mine:
-            tokens = [claim_token(batch, dispatch_id) for dispatch_id in mine]
-            guard = {
-                "_id": {"$in": list(mine)},
-                "workspace_id": {"$in": _workspaces(dues)},
-                "token": {"$in": tokens},
-                "state": State.CLAIMED.value,
-            }
-            lease = [{"$set": {"lease_until": self._lease_until}}]
-            await retrying(lambda: self._deliveries.update_many(guard, lease, hint="_id_"))
-        return mine
+        return await retrying(lambda: self._deliveries.insert_new(claims))
 
     async def existing(self, dues: Sequence[Due]) -> dict[str, Existing]:
         """What these dispatches' deliveries are now, by id; mongod's clock judges leases and deadlines."""
@@ -142,7 +122,7 @@ class Store:
             return {}
         query = {"_id": {"$in": [d.dispatch_id for d in dues]}, "workspace_id": {"$in": _workspaces(dues)}}
         found = await self._deliveries.aggregate(
-            [{"$match": query}, {"$unset": list(WITHOUT_BODY)}, {"$set": {"overdue": _OVERDUE}}]
+            [{"$match": query}, {"$unset": list(WITHOUT_BODY)}, {"$set": {"overdue": self._overdue}}]
         )
         return {doc["_id"]: Existing.read(doc) for doc in found}
 
@@ -462,7 +442,16 @@ def _new_claim(due: Due, batch: str) -> Document:
         "attempt": due.attempt,
         "token": claim_token(batch, due.dispatch_id),
         "state": State.CLAIMED.value,
+        "claimed_at": SERVER_STAMP,  # an insert can't say `$$NOW`
     }
+
+
+def _overdue(lease_seconds: float) -> Document:
+    """Whether the lease or the deadline has passed; the lease of a new claim counts from its insert."""
+    first_lease = {"$add": [{"$toDate": "$claimed_at"}, int(lease_seconds * 1000)]}
+    lease = {"$ifNull": ["$lease_until", first_lease]}
+    of = {"$cond": [{"$eq": ["$state", State.TRANSMITTING.value]}, "$deadline", lease]}
+    return {"$lt": [of, "$$NOW"]}
 
 
 def _earlier(doc: Document) -> Earlier:

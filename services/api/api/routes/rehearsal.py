@@ -7,7 +7,6 @@ from api.asking import ask, too_much
 from api.keys import KeyScope
 from api.problems import invalid_at
 from api.routes.enrollments import (
-    Candidate,
     EnrollBody,
     EnrollOptions,
     EnrollRequest,
@@ -46,31 +45,35 @@ class DryRunAnswer(Shown):
 
 async def dry_run(call: Call) -> Answer:
     """Rehearse an enroll."""
+    enrolls, refused = await read(call)
+    told = await with_names(call, await rehearse(call, list(enrolls.values())))
+    doubles = same_address_rows(enrolls)
+    shown = [
+        RehearsedRow(**dict(with_doubles(each, doubles.get(row, ()))), row=row)
+        for row, each in zip(enrolls, told, strict=True)
+    ]
+    would_enroll = sum(each.would_enroll for each in shown)
+    return Answer(DryRunAnswer(would_enroll=would_enroll, prospects=shown, refused=refused))
+
+
+async def read(call: Call) -> tuple[dict[int, Enroll], list[RefusedRow]]:
+    """The enrolls of the request by row, and the rows that are none, by what reads a real enroll."""
     sequence = await existing(call)
     candidates, options = read_request(call, MAX_PROSPECTS)
     check_target(sequence, options)
     seen: dict[str, int] = {}
+    enrolls: dict[int, Enroll] = {}
     refused: list[RefusedRow] = []
-    enrolls: list[tuple[Candidate, Enroll]] = []
     for candidate in candidates:
         outcome = judge(call, sequence, candidate, options, seen)
         if isinstance(outcome, RefusedRow):
             refused.append(outcome)
         else:
             assert isinstance(outcome.message, Enroll)
-            enrolls.append((candidate, outcome.message))
+            enrolls[candidate.row] = outcome.message
         if len(enrolls) + len(refused) > MAX_PROSPECTS:
             raise invalid_at("/prospects", f"has more than {MAX_PROSPECTS}: rehearse some of them")
-    told = await rehearse(call, [enroll for _, enroll in enrolls])
-    rows = [candidate.row for candidate, _ in enrolls]
-    doubles = same_address_rows(enrolls)
-    named = await with_names(call, told)
-    shown = [
-        RehearsedRow(**dict(with_doubles(each, doubles.get(row, ()))), row=row)
-        for each, row in zip(named, rows, strict=True)
-    ]
-    would_enroll = sum(each.would_enroll for each in shown)
-    return Answer(DryRunAnswer(would_enroll=would_enroll, prospects=shown, refused=refused))
+    return enrolls, refused
 
 
 async def rehearse(call: Call, enrolls: Sequence[Enroll]) -> list[Rehearsed]:
@@ -88,20 +91,16 @@ async def rehearse(call: Call, enrolls: Sequence[Enroll]) -> list[Rehearsed]:
     return people
 
 
-def same_address_rows(enrolls: Sequence[tuple[Candidate, Enroll]]) -> dict[int, list[SameAddress]]:
+def same_address_rows(enrolls: Mapping[int, Enroll]) -> dict[int, list[SameAddress]]:
     """By row, the other rows of the request that have its address under another external_id."""
-    by_address: dict[str, list[tuple[Candidate, Enroll]]] = {}
-    for candidate, enroll in enrolls:
+    by_address: dict[str, dict[int, Enroll]] = {}
+    for row, enroll in enrolls.items():
         if enroll.prospect.email:
-            by_address.setdefault(enroll.prospect.email.lower(), []).append((candidate, enroll))
+            by_address.setdefault(enroll.prospect.email.lower(), {})[row] = enroll
     return {
-        candidate.row: [
-            SameAddress(external_id=enroll.prospect.external_id, person_id=_person(enroll), row=other.row)
-            for other, enroll in some
-            if other is not candidate
-        ]
+        row: [_same_address(other, enroll) for other, enroll in some.items() if other != row]
         for some in by_address.values()
-        for candidate, _ in some
+        for row in some
     }
 
 
@@ -125,8 +124,11 @@ async def with_names(call: Call, people: Sequence[Rehearsed]) -> list[Rehearsed]
     ]
 
 
-def _person(enroll: Enroll) -> UUID:
-    return person_id(enroll.workspace_id, enroll.prospect.external_id)
+def _same_address(row: int, enroll: Enroll) -> SameAddress:
+    external_id = enroll.prospect.external_id
+    return SameAddress(
+        external_id=external_id, person_id=person_id(enroll.workspace_id, external_id), row=row
+    )
 
 
 def _named(each: Collision, sequences: Mapping[UUID, str], owners: Mapping[UUID, str]) -> Collision:
