@@ -487,10 +487,10 @@ async def test_a_claim_within_its_lease_is_left_alone(world: World, sender: Send
 
 @pytest.mark.parametrize(("lease_seconds", "overdue"), [(60, False), (-1, True)])
 async def test_a_new_claims_lease_counts_from_its_insert_by_mongods_clock(
-    world: World, database: Database, lease_seconds: int, overdue: bool
+    world: World, lease_seconds: int, overdue: bool
 ) -> None:
     enrollment = await world.dispatch()
-    store = Store(database, lease_seconds=lease_seconds, doubt_seconds=1)
+    store = Store(world.database, lease_seconds=lease_seconds, doubt_seconds=1)
     due = due_of(world, enrollment)
     assert await store.claim_new([due], "mine") == {due.dispatch_id}
     (found,) = (await store.existing([due])).values()

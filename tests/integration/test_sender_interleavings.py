@@ -23,6 +23,7 @@ from segue_contracts.codec import decode
 from segue_contracts.commands import DecideInDoubt, Decision, Recall
 from segue_contracts.events import Outcome, StageDue, StageOutcome
 from segue_contracts.message import Message
+from sender import steps
 from sender.settings import SenderSettings
 from sender.smtp import Aborted, Accepted, BeforeData, Broken, Deferred, Fault, Phase, Rejected, Reply, Target
 from sender.smtp import Outcome as SmtpOutcome
@@ -402,13 +403,14 @@ async def judge(
         mongodb_database="sender_interleavings",
         secret_keys=SecretStr("0123456789abcdef0123456789abcdef"),
     )
-    async with connect(own) as database:
-        run = Run(database, own, list(answers))
-        with monkeypatch.context() as patched:
+    with monkeypatch.context() as patched:
+        patched.setattr(steps, "TELL_TOGETHER_SECONDS", 0.0)  # thousands of outcomes, one after another
+        async with connect(own) as database:
+            run = Run(database, own, list(answers))
             patched.setattr(faults, "point", run.point)
             await run.play(choices)
-        state = await run.schedule()
-        delivery = await run.delivery()
+            state = await run.schedule()
+            delivery = await run.delivery()
     assert delivery is not None
     assert len(run.accepted) <= 1 + run.resends
     assert len(set(run.begun)) <= 1, "once DATA may have begun, the bytes never change"

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
+from random import Random
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -24,7 +25,7 @@ pytestmark = pytest.mark.stack
 
 NOW = datetime(2026, 11, 23, 9, tzinfo=UTC)
 WORKSPACE = uuid4()
-ALWAYS = Span(NOW, NOW + timedelta(days=400))
+ALWAYS = Span(NOW - timedelta(days=400), NOW + timedelta(days=40_000))
 
 
 @pytest.fixture
@@ -211,3 +212,40 @@ async def test_what_no_window_reaches_any_more_is_deleted(database: Database, cl
     clock.advance(2 * DAY)
     await slots.sweep()
     assert await times(database) == []
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_no_window_is_too_full_whatever_the_clock_does(
+    database: Database, clock: FrozenClock, seed: int
+) -> None:
+    """Three schedulers, sends that are late within their slots, restarts, and a clock that jumps."""
+    random = Random(seed)
+    caps = [Cap("mailbox:a", 8, DAY), Cap("mailbox:a", 3, HOUR)]
+    schedulers = [Slots(SlotStore(database), clock) for _ in range(3)]
+    waiting = [enrollment() for _ in range(12)]
+    sent: list[datetime] = []
+    for _ in range(40):
+        jump = random.choice([0, 0, 0, HOUR, -HOUR, 400 * DAY])
+        coming = [at for at in await times(database) if at > clock.now()]
+        if coming and not jump:
+            clock.set(coming[0])
+        clock.set(clock.now() + timedelta(seconds=jump + random.randrange(0, 200)))
+        if random.random() < 0.2:
+            schedulers[random.randrange(3)] = Slots(SlotStore(database), clock)
+        slots = random.choice(schedulers)
+        valid = await slots.valid(waiting)
+        await slots.place(
+            [asked(caps, e) for e in waiting if e["_id"] not in valid and random.random() < 0.5]
+        )
+        for e in [e for e in waiting if e["_id"] in await slots.valid(waiting)]:
+            clock.set(clock.now() + timedelta(seconds=random.randrange(0, 20)))
+            if await database.collection(names.SLOTS).update_one(
+                {"_id": next_slot_id(e), "until": {"$gt": clock.now()}, "spent_at": None},
+                {"$set": {"spent_at": clock.now()}},
+            ):
+                sent.append(clock.now())
+                waiting.remove(e)
+                waiting.append(enrollment())
+    assert len(sent) > 20
+    assert most_within(sorted(sent), DAY) <= 8
+    assert most_within(sorted(sent), HOUR) <= 3
