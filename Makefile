@@ -44,9 +44,10 @@ test: $(VENV)/.ready  ## all fast tests, on a real Kafka and a real MongoDB
 
 bench: $(VENV)/.ready  ## speed, as ratios against peers in the same run; needs Debian's redis-server and postfix
 	@$(PY) -m stack prepare
-	$(PY) tests/bench/burst.py
+	$(PY) -m tests.bench.burst
 	$(PY) tests/bench/due.py
 	$(PY) tests/bench/limits.py
+	$(PY) tests/bench/replan.py
 	$(PY) tests/bench/classify_messages.py
 
 chaos: $(VENV)/.ready  ## random faults over a crowd: SEED=1 RUNS=10; a seed plays again

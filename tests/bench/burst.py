@@ -7,6 +7,7 @@ measured and what is not. Exit 2: something must be installed first. Exit 1: a m
 import argparse
 import contextlib
 import json
+import signal
 import statistics
 import sys
 import tempfile
@@ -84,6 +85,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\n".join(missing), file=sys.stderr)
         return 2
     ground.two_cores()
+    # The sink changes its user, which takes it off the leash: only an orderly end stops it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     chosen = [given.only] if given.only else list(PIPELINES)
     with tempfile.TemporaryDirectory(prefix="segue-burst-") as folder, prepared(Path(folder), given) as stand:
         try:

@@ -50,7 +50,7 @@ class Sink:
             env={"MAIL_CONFIG": str(configuration)},
             ready=tcp(self.port),
         )
-        self._before = 0
+        self._log_start = 0
 
     def restart(self) -> None:
         """Begin to count anew."""

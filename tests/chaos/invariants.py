@@ -40,6 +40,7 @@ ENDING = frozenset({"stopped", "finished", "failed"})
 RESENDS = frozenset({"resend", "resend_policy"})
 KNOWS_OF_ITS_MAIL = frozenset({"transmitting", "sent", "in_doubt", "skipped"})
 BY_DECISION = "mark_sent"
+HELD_BY = ("_id", "person_id", "company_id", "sequence_id", "mailbox_id", "workspace_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +213,7 @@ def nothing_begins_under_a_hold(facts: Facts) -> Iterator[Violation]:
     """From the result of the command that set it to the command that lifted it."""
     pauses = list(_pauses(facts.world))
     for e, _, dispatch, mails in facts.sent():
-        over = {str(part) for part in (e["_id"], e.get("sequence_id"), e["workspace_id"])}
+        over = {str(e.get(part)) for part in HELD_BY}
         for mail in mails:
             for target, begins, ends in pauses:
                 if (
@@ -252,30 +253,43 @@ def nothing_begins_before_it_is_due(facts: Facts) -> Iterator[Violation]:
     """The plan that held when DATA began: the last time told for the stage before that."""
     for e, stage, dispatch, mails in facts.sent():
         for mail in mails:
-            plans: list[datetime] = [
-                c.get("scheduled_for") or c["until"]
-                for c in _told(e, "stage_scheduled", "stage_deferred")
-                if c.get("stage_id") == stage and c["rec"] <= mail.data_began
-            ]
-            if not plans:
+            plan = _plan(e, stage, mail)
+            if plan is None:
                 yield facts.broken("sent_unplanned", e, "DATA before any plan for the stage", dispatch)
-            elif facts.world.real(plans[-1]) > mail.data_began + SAME_INSTANT:
-                yield facts.broken("sent_early", e, f"due {plans[-1]}", dispatch)
+                continue
+            due: datetime = plan.get("scheduled_for") or plan["until"]
+            if facts.world.real(due) > mail.data_began + SAME_INSTANT:
+                yield facts.broken("sent_early", e, f"due {due}", dispatch)
+
+
+def _plan(e: Document, stage: str, mail: Mail) -> Document | None:
+    """The chapter that said last when the stage of a mail is due."""
+    told = [c for c in _told(e, "stage_scheduled", "stage_deferred") if c.get("stage_id") == stage]
+    return next((c for c in reversed(told) if c["rec"] <= mail.data_began), None)
 
 
 def nothing_begins_outside_its_window(facts: Facts) -> Iterator[Violation]:
-    """By the person's clock, in the hours that the stage's version leaves open."""
+    """By the person's clock, in the hours that the stage's version leaves open; nor is it planned outside.
+
+    What may cross in seconds crosses hours on a clock that runs fast: there the plan is what tells.
+    """
+    grace = CROSSING.total_seconds() * facts.world.clock.speed / 60
     for e, stage, dispatch, mails in facts.sent():
         version = facts.world.version_of(facts.world.deliveries.get(dispatch, {}))
         index = _index(version, stage)
         if version is None or index is None or not _zone_is_known(e, stage, version):
             continue
-        windows = version.timing_of(index).open_windows
-        grace = CROSSING.total_seconds() * facts.world.clock.speed / 60
+        windows, zone = version.timing_of(index).open_windows, ZoneInfo(e["zone"])
         for mail in mails:
-            at = facts.world.business(mail.data_began).astimezone(ZoneInfo(e["zone"]))
+            at, plan = facts.world.business(mail.data_began).astimezone(zone), _plan(e, stage, mail)
             if not _is_open(windows, at, grace):
-                yield facts.broken("sent_outside_window", e, f"at {at:%a %H:%M} {e['zone']}", dispatch)
+                yield facts.broken("sent_outside_window", e, f"at {at:%a %H:%M} {zone}", dispatch)
+            if plan is not None and plan["type"] == "stage_scheduled" and not _told(e, "migrated"):
+                planned = plan["scheduled_for"].astimezone(zone)
+                if not _is_open(windows, planned, 0):
+                    yield facts.broken(
+                        "planned_outside_window", e, f"for {planned:%a %H:%M} {zone}", dispatch
+                    )
 
 
 def _zone_is_known(e: Document, stage: str, version: SequenceDocument) -> bool:
@@ -463,18 +477,13 @@ def the_history_is_whole(facts: Facts) -> Iterator[Violation]:
 
 
 def every_event_id_has_one_meaning(facts: Facts) -> Iterator[Violation]:
-    """The same id is the same event to the letter, however often it is told; a replay changes nothing.
-
-    A refusal has no document to be told from: asked again, it is refused again, at another instant.
-    """
-    values: dict[UUID, object] = {}
+    """The same id is the same event to the letter, however often it is told; a replay changes nothing."""
+    values: dict[UUID, bytes] = {}
     for event in facts.world.events:
-        value = event.value if event.seq else (event.enrollment_id, event.type)
-        first = values.setdefault(event.event_id, value)
-        if first != value:
-            yield Violation(
-                "event_changed", str(event.event_id), "told twice, differs", (str(first), str(value))
-            )
+        first = values.setdefault(event.event_id, event.value)
+        if first != event.value:
+            trace = (first.decode(), event.value.decode())
+            yield Violation("event_changed", str(event.event_id), "told twice, differs", trace)
         if event.seq and event.event_id != event_id(event.enrollment_id, event.seq):
             yield Violation("event_id_wrong", str(event.event_id), f"{event.type} {event.seq}")
 

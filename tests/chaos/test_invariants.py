@@ -20,7 +20,7 @@ from scheduler.model import Change, Step
 from scheduler.story import event_of, number
 from segue_contracts.events import EnrollmentEvent, EnrollmentEventType, Outcome, StageOutcome
 from segue_contracts.message import Channel
-from segue_contracts.sequence import parse_sequence
+from segue_contracts.sequence import SequenceDocument, parse_sequence
 from world import Document, Event, Mail, World
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -164,6 +164,13 @@ def both() -> tuple[Mail, Mail]:
     return mail("hello", 5), mail("nudge", 75)
 
 
+def open_hours(hours: str) -> dict[str, SequenceDocument]:
+    timing = {"windows": {"mon-fri": [hours]}}
+    return {
+        VERSION: parse_sequence({"name": "A", "mailbox": "x@y.example", "stages": STAGES, "timing": timing})
+    }
+
+
 def by_id(*documents: Document) -> dict[Any, Document]:
     return {d["_id"]: d for d in documents}
 
@@ -265,9 +272,9 @@ GOOD: dict[str, Callable[[], World]] = {
     "a pause around a dispatch": lambda: world(
         finished(), mail("hello", 65), mail("nudge", 75), **paused(lifted=True)
     ),
-    "refused twice": lambda: world(
+    "a refusal told twice": lambda: world(
         None,
-        events=(refusal(1), refusal(2)),
+        events=(refusal(1), refusal(1)),
         results=by_id({"_id": COMMAND, "status": "refused", "enrollment_id": E, "at": at(1)}),
     ),
     "an event still owed": lambda: world(
@@ -332,20 +339,14 @@ BAD: list[tuple[str, str, Callable[[], World]]] = [
     ("sent_early", "a mail before it is due", lambda: world(finished(), mail("hello", 5), mail("nudge", 60))),
     (
         "sent_outside_window",
-        "a mail at noon where only the morning is open",
-        lambda: world(
-            finished(),
-            *both(),
-            versions={
-                VERSION: parse_sequence(
-                    {
-                        "name": "A",
-                        "mailbox": "x@y.example",
-                        "stages": STAGES,
-                        "timing": {"windows": {"mon-fri": ["08:00-10:00"]}},
-                    }
-                )
-            },
+        "a mail at eleven where only the morning is open",
+        lambda: world(finished(), *both(), versions=open_hours("08:00-10:00")),
+    ),
+    (
+        "planned_outside_window",
+        "a plan for eleven where only the morning is open, on a fast clock",
+        lambda: replace(
+            world(finished(), *both(), versions=open_hours("08:00-10:00")), clock=Clock(20_000.0, at(0))
         ),
     ),
     (

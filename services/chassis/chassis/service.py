@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 
 BUGS_IN_A_ROW = 5
 COLLECT_EVERY_OBJECTS = 50_000
-"""Some ten megabytes; Python's own 700 cost a busy sender an eighth of its time."""
+"""Some ten megabytes; Python's own 700 cost a busy sender a fifth of its time."""
 
 PERIODIC_FAILURES = counter("segue_periodic_failures", "Failed rounds of periodic work", ["work", "kind"])
 

@@ -227,26 +227,35 @@ class Enrolling:
         for c in there:
             c.person = people.get(c.told.person_id)
 
+    async def tell_refusals(self, refused: Sequence[tuple[Enroll, Document]]) -> None:
+        """Publish the events of refused commands with their results; the same however often it is told."""
+        if not refused:
+            return
+        await self._publisher.publish(
+            [
+                Record.of(refused_event(c, r["reasons"][0]["code"], r["at"], r["recorded_at"]))
+                for c, r in refused
+            ]
+        )
+
     async def _refuse(self, refused: Sequence[Candidate]) -> None:
         if not refused:
             return
         now, recorded_at = self._clock.now(), self._clock.real_now()
-        await self._store.save_results(
-            [
-                {
-                    "_id": c.command.event_id,
-                    "workspace_id": c.command.workspace_id,
-                    "status": "refused",
-                    "reasons": c.problems,
-                    "enrollment_id": c.id,
-                    "at": now,
-                }
-                for c in refused
-            ]
-        )
-        await self._publisher.publish(
-            [Record.of(refused_event(c.command, c.problems[0]["code"], now, recorded_at)) for c in refused]
-        )
+        results: list[Document] = [
+            {
+                "_id": c.command.event_id,
+                "workspace_id": c.command.workspace_id,
+                "status": "refused",
+                "reasons": c.problems,
+                "enrollment_id": c.id,
+                "at": now,
+                "recorded_at": recorded_at,
+            }
+            for c in refused
+        ]
+        await self._store.save_results(results)
+        await self.tell_refusals([(c.command, r) for c, r in zip(refused, results, strict=True)])
         ENROLLS.labels("refused").inc(len(refused))
 
     async def _see_stops(self, enrolled_now: Sequence[Candidate]) -> None:

@@ -1,6 +1,6 @@
 """What the scheduler consumes: commands, outcomes and stops; decoded here, inside the guarded step."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from typing import Any, Protocol, TypeVar, cast
 from uuid import UUID
@@ -45,6 +45,7 @@ M = TypeVar("M")
 class SavesResults(Protocol):
     """Where the answers to commands go."""
 
+    async def results(self, workspaces: Iterable[UUID], ids: Iterable[UUID]) -> dict[UUID, Document]: ...
     async def save_results(self, results: Sequence[Document]) -> None: ...
 
 
@@ -71,13 +72,25 @@ class Commands:
 
     async def handle(self, batch: Sequence[Received]) -> None:
         """One batch of records; Reject names a record that is no command."""
-        commands = decoded(batch, EnrollmentCommand)
+        commands = await self._unanswered(decoded(batch, EnrollmentCommand))
         enrolls = [c for c in commands if isinstance(c, Enroll)]
         for some in rounds(enrolls, lambda c: c.enrollment_id):
             await self._enrolling.enroll(some)
         for command in commands:
             if not isinstance(command, Enroll):
                 await self._answer(command, await self._obey(command))
+
+    async def _unanswered(self, commands: Sequence[EnrollmentCommand]) -> list[EnrollmentCommand]:
+        """Each command once, without those that have their result: what came of them is told already.
+
+        One that comes again late must not undo a newer wish, nor enroll whom its 202 calls refused.
+        """
+        once = {c.event_id: c for c in reversed(commands)}
+        results = await self._results.results({c.workspace_id for c in commands}, once)
+        await self._enrolling.tell_refusals(
+            [(c, results[i]) for i, c in once.items() if i in results and isinstance(c, Enroll)]
+        )
+        return [c for c in commands if c.event_id not in results and once.pop(c.event_id, None) is not None]
 
     async def _obey(self, command: EnrollmentCommand) -> Reasons:
         match command:

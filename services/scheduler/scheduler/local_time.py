@@ -1,6 +1,7 @@
 """Turns local times into instants, through gaps and hours that come twice."""
 
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -47,6 +48,7 @@ def local_time(day: date, minute: int) -> datetime:
     return datetime.combine(day, time(minute // 60, minute % 60))
 
 
+@lru_cache(maxsize=10_000)  # a burst plans thousands of people into the same few days
 def day_start(zone: ZoneInfo, day: date) -> datetime:
     """The instant at which a local day begins."""
     return moment(zone, datetime.combine(day, MIDNIGHT)).at

@@ -6,6 +6,7 @@ What is in flight, and what the sender gave back and tries again, is not touched
 it comes back.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -167,11 +168,14 @@ class Replans:
         now = self._clock.now()
         waiting = [e for e in found if _waits(e) and await self._stands_on(reason, e)]
         courses = await self._courses.load(waiting)
-        return [
-            Write(e, change)
-            for e in waiting
-            if e["_id"] in courses and (change := _change(e, courses[e["_id"]], now, reason)) is not None
-        ]
+        writes = []
+        for e in waiting:
+            course = courses.get(e["_id"])
+            change = _change(e, course, now, reason) if course is not None else None
+            if change is not None:
+                writes.append(Write(e, change))
+            await asyncio.sleep(0)  # the due loop and the consumers share this process
+        return writes
 
     async def _stands_on(self, reason: str, e: Document) -> bool:
         """Whether a stage's time can depend on what has changed: few sequences name the team's days."""

@@ -441,6 +441,10 @@ class SchedulerStore:
         )
         return {doc["_id"] for doc in found}
 
+    async def results(self, workspaces: Iterable[UUID], ids: Iterable[UUID]) -> dict[UUID, Document]:
+        """What became of these commands, where that is known."""
+        return _by_id(await self._results.find(_within(workspaces, {"_id": {"$in": list(ids)}})))
+
     async def save_results(self, results: Sequence[Document]) -> None:
         """What became of commands; the first word stays."""
         if results:

@@ -30,7 +30,7 @@ class Reason:
 
 def utc_text(at: datetime) -> str:
     """RFC 3339 with `Z`, whole seconds, of an instant in UTC."""
-    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return at.replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
 class Closed(NamedTuple):
