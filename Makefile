@@ -40,7 +40,7 @@ demo: $(VENV)/.ready  ## two weeks of a sequence in about a minute, judged at th
 
 test: $(VENV)/.ready  ## all fast tests, on a real Kafka and a real MongoDB
 	@$(PY) -m stack prepare
-	$(PY) -m pytest $(ARGS)
+	$(PY) -m pytest -n $(or $(WORKERS),3) --dist loadfile $(ARGS)
 
 bench: $(VENV)/.ready  ## speed, as ratios against peers in the same run; needs Debian's redis-server and postfix
 	@$(PY) -m stack prepare
