@@ -1041,6 +1041,16 @@ async def test_a_mailbox_keeps_its_gap_whatever_the_slots_say(world: World, send
     assert len(world.mails()) == 1
 
 
+async def test_a_turn_taken_by_a_clock_that_was_ahead_holds_nobody_up(world: World, sender: Sender) -> None:
+    await limit(world, gap_seconds=600)
+    ahead = {"_id": world.mailbox, "workspace_id": world.workspace}
+    later = datetime.now(UTC) + timedelta(days=400)
+    await world.database.collection(names.MAILBOX_STATES).insert_one({**ahead, "last_at": later})
+    await slot(world, enrollment := await world.dispatch())
+    await sender.due(enrollment)
+    assert sender.published.kinds() == ["sent"]
+
+
 async def until(true: Any) -> None:
     """Wait for what another task does, without a signal of its own."""
     async with asyncio.timeout(5):
