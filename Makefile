@@ -45,6 +45,7 @@ test: $(VENV)/.ready  ## all fast tests, on a real Kafka and a real MongoDB
 bench: $(VENV)/.ready  ## speed, as ratios against peers in the same run; needs Debian's redis-server and postfix
 	@$(PY) -m stack prepare
 	$(PY) -m tests.bench.burst
+	$(PY) tests/bench/plan.py
 	$(PY) tests/bench/due.py
 	$(PY) tests/bench/limits.py
 	$(PY) tests/bench/replan.py
