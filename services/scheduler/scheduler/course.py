@@ -1,14 +1,15 @@
 """What lies before an enrollment: its version's stages, planned for this person and this sender."""
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from typing import Generic, TypeVar
 from uuid import UUID
 
 from chassis.caps import Cap, caps_of
 from chassis.clock import Clock
-from chassis.documents import CalendarView, MailboxView, VersionView, WorkspaceView
+from chassis.documents import MailboxView, VersionView, WorkspaceView
 from scheduler.model import Document, Step
 from scheduler.plan import Refused, Sender, plan
 from scheduler.search import Vacancy
@@ -22,6 +23,9 @@ from segue_contracts.timing import TEAM, parse_windows
 VERSIONS_KEPT = 1000
 SETTINGS_SECONDS = 5.0
 LONGEST_TIME_OFF_DAYS = 400
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +143,20 @@ def _days(time_off: Sequence[str]) -> frozenset[date]:
     return frozenset(days)
 
 
-def _days_of(calendar: CalendarView | None) -> frozenset[date]:
-    return frozenset(map(date.fromisoformat, calendar.days if calendar else ()))
+class _Recent(Generic[K, V]):
+    """What `read` says of a key, as it was at most a few seconds ago."""
+
+    def __init__(self, clock: Clock, read: Callable[[K], Awaitable[V]]) -> None:
+        self._clock = clock
+        self._read = read
+        self._known: dict[K, tuple[float, V]] = {}
+
+    async def get(self, key: K) -> V:
+        now = self._clock.monotonic()
+        known = self._known.get(key)
+        if known is None or now - known[0] > SETTINGS_SECONDS:
+            known = self._known[key] = (now, await self._read(key))
+        return known[1]
 
 
 class Courses:
@@ -148,11 +164,10 @@ class Courses:
 
     def __init__(self, store: SchedulerStore, clock: Clock) -> None:
         self._store = store
-        self._clock = clock
         self._versions: OrderedDict[tuple[UUID, UUID, int], Version] = OrderedDict()
-        self._mailboxes: dict[tuple[UUID, UUID], tuple[float, MailboxView | None]] = {}
-        self._workspaces: dict[UUID, tuple[float, WorkspaceView | None]] = {}
-        self._team_holidays: dict[UUID, tuple[float, frozenset[date]]] = {}
+        self._mailboxes = _Recent(clock, self._read_mailbox)
+        self._workspaces = _Recent(clock, store.workspace)
+        self._team_holidays = _Recent(clock, self._read_team_holidays)
 
     async def version(self, workspace: UUID, sequence_id: UUID, version: int) -> Version | None:
         """A published version, None if there is none."""
@@ -170,30 +185,22 @@ class Courses:
 
     async def mailbox(self, workspace: UUID, mailbox_id: UUID) -> MailboxView | None:
         """A mailbox as it was at most a few seconds ago."""
-        key, now = (workspace, mailbox_id), self._clock.monotonic()
-        known = self._mailboxes.get(key)
-        if known is None or now - known[0] > SETTINGS_SECONDS:
-            known = (now, await self._store.mailbox(workspace, mailbox_id))
-            self._mailboxes[key] = known
-        return known[1]
+        return await self._mailboxes.get((workspace, mailbox_id))
 
     async def workspace(self, workspace: UUID) -> WorkspaceView | None:
         """A workspace's settings as they were at most a few seconds ago."""
-        now = self._clock.monotonic()
-        known = self._workspaces.get(workspace)
-        if known is None or now - known[0] > SETTINGS_SECONDS:
-            known = (now, await self._store.workspace(workspace))
-            self._workspaces[workspace] = known
-        return known[1]
+        return await self._workspaces.get(workspace)
 
     async def team_holidays(self, workspace: UUID) -> frozenset[date]:
         """The workspace's own days off as they were at most a few seconds ago."""
-        now = self._clock.monotonic()
-        known = self._team_holidays.get(workspace)
-        if known is None or now - known[0] > SETTINGS_SECONDS:
-            known = (now, _days_of(await self._store.calendar(workspace)))
-            self._team_holidays[workspace] = known
-        return known[1]
+        return await self._team_holidays.get(workspace)
+
+    async def _read_mailbox(self, key: tuple[UUID, UUID]) -> MailboxView | None:
+        return await self._store.mailbox(*key)
+
+    async def _read_team_holidays(self, workspace: UUID) -> frozenset[date]:
+        calendar = await self._store.calendar(workspace)
+        return frozenset(map(date.fromisoformat, calendar.days if calendar else ()))
 
     async def caps(self, e: Document) -> tuple[Cap, ...]:
         """The sending limits over an enrollment's current stage; none over a task of a person."""
