@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import os
+import re
 import time
 from collections import Counter
 from dataclasses import dataclass
@@ -58,6 +59,8 @@ def _complete(message: str) -> bytes:
 CASES = _cases()
 PLAIN = [case for case in CASES if b"\nContent-Type:" not in case.raw.partition(b"\n\n")[0]]
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+MULTIPART = [case for case in CASES if "boundary" in mime.parse(case.raw).parameters]
+each_multipart_case = pytest.mark.parametrize("case", MULTIPART, ids=lambda case: case.name)
 each_plain_case = pytest.mark.parametrize("case", PLAIN, ids=lambda case: case.name)
 
 
@@ -108,6 +111,25 @@ def test_a_body_wrapped_in_base64_changes_nothing(case: Case) -> None:
     _check(case, classify(wrapped))
 
 
+def _with_parts_in_base64(raw: bytes) -> bytes:
+    """Encodes each part of a multipart that has no encoding and no parts of its own."""
+    head, body = _separated(raw)
+    edge = b"\n--" + mime.parse(raw).parameters["boundary"].encode()
+    first, *parts = (b"\n" + body).split(edge)
+    wrapped = []
+    for part in parts:
+        fields, blank, text = part.partition(b"\n\n")
+        if blank and not re.search(rb"(?i)content-transfer-encoding|content-type: *multipart", fields):
+            part = fields + b"\nContent-Transfer-Encoding: base64\n\n" + base64.encodebytes(text)
+        wrapped.append(part)
+    return head + b"\n\n" + edge.join((first, *wrapped)).removeprefix(b"\n")
+
+
+@each_multipart_case
+def test_parts_wrapped_in_base64_change_nothing(case: Case) -> None:
+    _check(case, classify(_with_parts_in_base64(case.raw)))
+
+
 @each_plain_case
 @pytest.mark.parametrize(
     "charset", ["x-unknown", "us-ascii", "iso-8859-1", "punycode", "utf-16", '"', "utf-8' x"]
@@ -136,6 +158,14 @@ def test_a_message_cut_anywhere_gets_a_verdict_without_a_defect(case: Case) -> N
     for raw in (case.raw, padded):
         for end in (*range(0, len(raw), 1024), *range(0, len(raw), 211)):
             _no_defect(classify(raw[:end]))
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.expected["kind"] == "reply"], ids=lambda case: case.name
+)
+def test_a_reply_cut_anywhere_is_never_called_a_report(case: Case) -> None:
+    kinds = {classify(case.raw[:end]).kind for end in range(0, len(case.raw), 97)}
+    assert not kinds & {Kind.BOUNCE, Kind.COMPLAINT}
 
 
 def _no_defect(verdict: Verdict) -> None:

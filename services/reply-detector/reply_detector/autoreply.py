@@ -6,16 +6,18 @@ what a person does (answers, asks, quotes, writes from a telephone) takes points
 """
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 
-from reply_detector import return_date, vocabulary
+from reply_detector import intent, return_date, vocabulary
 from reply_detector.fresh_text import FreshText, fold
 from reply_detector.mime import Part
+from reply_detector.verdict import Intent
+from reply_detector.vocabulary import Phrases
 
 ENOUGH = 5
-ENOUGH_FOR_WORDS = 7  # when nothing but the writer's own words speaks for a program
+CERTAIN = 6  # of headers: then what the words say is not weighed against it
+ENOUGH_FOR_WORDS = 6  # when nothing but the writer's own words speaks for a program
 BODY_LIMIT_CHARS = 2_500
 _LEAD_CHARS = 320
 
@@ -56,7 +58,34 @@ _GREETING = re.compile(
     r"|beste|dag|hoi|ola|oi|car[oa]|prezad[oa]|ciao|buongiorno|gentile|salve)\b([\s\w.-]{2,40})"
 )
 _NAME = re.compile(r"[^\W\d_]{3,30}")
-_ASKS = re.compile(r"\?(?:\s|$)")
+_TAG = re.compile(r"^\s{0,5}\[[^\]]{1,60}\]\s{0,5}")  # of a ticket system or a list
+_PARAGRAPH_MARK = " \n "
+_SENTENCE_END = re.compile(r"(?<=\w\w[\w)\"'][.!])\s+(?!\d)|(?<=[?;:])\s+|\s\n\s")
+_WORD = re.compile(r"[^\W\d_]{2,40}")
+_BUT = frozenset(
+    ["but", "though", "aber", "allerdings", "mais", "cependant", "pero", "maar", "mas", "porem", "ma"]
+)
+_FEW_WORDS = 4  # a sentence of that many or fewer is a greeting, a name or a closing
+_UNKNOWN_LIMIT = 3
+_NO_SUBJECT = re.compile(
+    r" (?:(?:hi|hallo|hey|hoi|hola|ciao|salut)\b[ \w]{0,20}, )?(?:bin|war|gerade|nu op|ahora|agora|ora in"
+    r"|am on|am out|will be)\b"
+)
+_OF_ONESELF = re.compile(
+    r"\b(?:i'?m|i am|i will|i'll|i shall|we are|we will|our|ich|wir|unser|je|nous|notre|nos|estoy|estare"
+    r"|estamos|me|nuestr[ao]s?"
+    r"|ik|wij|we|ons|estou|estarei|encontro-me|estaremos|nos[as]*|sono|saro|siamo|saremo|rientr\w+"
+    r"|nostr[oi])\b"
+)
+# Those two begin at a word, so that `answering messages` is not `ring me`.
+_ABSENCE = Phrases(f" {phrase.lstrip()}" for phrase in vocabulary.ABSENCE)
+_ENGAGED = Phrases(
+    f" {phrase.lstrip()}" if phrase.lstrip()[0].isalnum() else phrase for phrase in vocabulary.ENGAGED
+)
+_MACHINE = Phrases(vocabulary.MACHINE)
+_RECEIPT = Phrases(vocabulary.RECEIPT)
+_FORMULAS = tuple((name, Phrases(phrases)) for name, phrases in vocabulary.FORMULAS)
+_REACHED_AT = re.compile(r"[\w.+-]{1,40}@[\w-]{1,40}\.\w|\+?\d[\d ()/-]{7,20}\d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,21 +116,22 @@ def judge(message: Part, fresh: FreshText, written: date | None) -> Judgement:
     """Weighs the headers, the subject and the fresh text of a message that is no bounce and no complaint."""
     headers, words = _Scale(), _Scale()
     _weigh_headers(message, headers)
-    certain = headers.points >= ENOUGH
-    absent_subject = _weigh_subject(message.get("subject"), headers, words)
-    folded = fold(fresh.text[: BODY_LIMIT_CHARS * 2])[:BODY_LIMIT_CHARS]
-    absence = _weigh_body(folded, words)
-    away = absence or absent_subject
-    until = return_date.find(folded, written, cue_needed=not away) if away or headers.points else None
-    if until and absence:
-        words.add(1, f"names a return date: {until.isoformat()}")
+    told = _weigh_subject(message.get("subject"), headers, words)
+    certain = headers.points >= CERTAIN
+    folded = _paragraphs(fresh.text)
+    said = _Said.read(folded)
+    away = _weigh_body(said, words) or told
+    until = _weigh_days(folded, written, said, words, known=away, hinted=bool(headers.points))
+    if words.points and _REACHED_AT.search(folded):
+        words.add(2, "gives an address or a number")
+    personal = False
     if headers.points + words.points and not certain:
+        personal = _weigh_manner(said, words)
         _weigh_person(message, fresh, folded, words)
-    total = headers.points + max(0, words.points)
+    total = headers.points + (words.points if personal else max(0, words.points))
     automatic = total >= (ENOUGH if headers.points else ENOUGH_FOR_WORDS)
-    away = away or until is not None
     evidence = (*headers.evidence, *words.evidence)
-    return Judgement(automatic, away, until if automatic else None, evidence)
+    return Judgement(automatic, away or until is not None, until if automatic else None, evidence)
 
 
 def subject_core(subject: str) -> tuple[str, bool]:
@@ -138,7 +168,8 @@ def _weigh_weak_headers(message: Part, submitted: str, scale: _Scale) -> None:
     """Headers that ticket systems, lists and gateways put on what people wrote: never enough alone."""
     if submitted.startswith("auto-") and not submitted.startswith("auto-replied"):
         scale.add(3, f"Auto-Submitted: {submitted[:30]}")
-        if not message.headers.get("in-reply-to") and not message.headers.get("references"):
+        answers = message.headers.get("in-reply-to") or message.headers.get("references")
+        if not answers and not subject_core(_TAG.sub("", message.get("subject")[:500], count=1))[1]:
             scale.add(2, "and it answers no message")
     precedence = fold(message.get("precedence")[:50])
     if message.headers.get("x-auto-response-suppress") or precedence in ("bulk", "junk", "list"):
@@ -178,45 +209,144 @@ def _weigh_subject(subject: str, certain: _Scale, words: _Scale) -> bool:
     return False
 
 
-def _weigh_body(folded: str, scale: _Scale) -> bool:
+def _paragraphs(text: str) -> str:
+    """The folded text with a mark between paragraphs."""
+    parts = text[: BODY_LIMIT_CHARS * 2].split("\n\n", 100)
+    return _PARAGRAPH_MARK.join(filter(None, map(fold, parts)))[:BODY_LIMIT_CHARS]
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """The sentences of a fresh text, each with the phrases of a standing note and of a person in it."""
+
+    spaced: str
+    sentences: tuple[str, ...]
+    absences: tuple[str, ...]
+    machine: tuple[str, ...]
+    receipts: tuple[str, ...]
+    formulas: tuple[tuple[str, tuple[str, ...]], ...]
+    engaged: tuple[str, ...]
+
+    @classmethod
+    def read(cls, folded: str) -> "_Said":
+        spaced = f" {folded} "
+        words = vocabulary.words_in(folded)
+        return cls(
+            spaced,
+            tuple(f" {each.strip()} " for each in _SENTENCE_END.split(folded) if each.strip()),
+            _ABSENCE.within(spaced, words),
+            _MACHINE.within(spaced, words),
+            _RECEIPT.within(spaced, words),
+            tuple((name, phrases.within(spaced, words)) for name, phrases in _FORMULAS),
+            _ENGAGED.within(spaced, words),
+        )
+
+    def urgent(self, sentence: str) -> bool:
+        return any(
+            phrase in sentence
+            for name, found in self.formulas
+            if name == "urgent matters"
+            for phrase in found
+        )
+
+    def notes(self, sentence: str) -> bool:
+        """Whether a sentence is one of a standing note."""
+        groups = (self.absences, self.machine, self.receipts, *(found for _, found in self.formulas))
+        return any(phrase in sentence for group in groups for phrase in group) or bool(
+            _REACHED_AT.search(sentence)
+        )
+
+    def personal(self, sentence: str) -> str:
+        """What in a sentence is addressed to somebody: a standing note has no opinion and asks nothing."""
+        if self.urgent(sentence):
+            return ""
+        if sentence.endswith("? "):
+            return "asks a question"
+        engaged = next((phrase for phrase in self.engaged if phrase in sentence), "")
+        if engaged:
+            return f"takes up the exchange: “{engaged.strip()}”"
+        side = intent.side_taken(sentence)
+        if side == Intent.INTERESTED and self.notes(sentence) and _BUT.isdisjoint(sentence.split()):
+            return ""
+        return f"takes a side: {side.value}" if side else ""
+
+
+def _weigh_body(said: _Said, scale: _Scale) -> bool:
     """Weighs the fresh text; True if it tells of an absence."""
-    spaced = f" {folded}"
-    lead = spaced[:_LEAD_CHARS]
-    absence = _first(vocabulary.ABSENCE, lead)
-    late = "" if absence else _first(vocabulary.ABSENCE, spaced)
-    machine = _first(vocabulary.MACHINE, spaced)
-    receipts = [phrase for phrase in vocabulary.RECEIPT if phrase in spaced]
+    lead = said.spaced[:_LEAD_CHARS]
+    absence = next((phrase for phrase in said.absences if phrase in lead), "")
+    late = "" if absence or not said.absences else said.absences[0]
     if absence:
-        scale.add(3, f"begins with an absence: “{absence}”")
+        scale.add(3, f"begins with an absence: “{absence.strip()}”")
     elif late:
-        scale.add(1, f"mentions an absence: “{late}”")
-    if machine:
-        scale.add(4, f"names itself automatic: “{machine}”")
-    if receipts:
-        scale.add(min(4, 1 + len(receipts)), f"confirms receipt: “{receipts[0]}”")
-    if absence or late or machine or receipts:
-        _weigh_formulas(spaced, scale)
-    return bool(absence or (late and machine))
+        scale.add(1, f"mentions an absence: “{late.strip()}”")
+    if absence and any(phrase in lead for phrase in vocabulary.STANDING):
+        scale.add(1, "speaks of now, whenever that is")
+    if said.machine:
+        scale.add(4, f"names itself automatic: “{said.machine[0].strip()}”")
+    if said.receipts:
+        scale.add(min(4, 2 + len(said.receipts)), f"confirms receipt: “{said.receipts[0].strip()}”")
+    if said.absences or said.machine or said.receipts:
+        _weigh_formulas(said, scale)
+    return bool(absence or (late and said.machine))
 
 
-def _weigh_formulas(spaced: str, scale: _Scale) -> None:
-    for name, phrases in vocabulary.FORMULAS:
-        found = [phrase for phrase in phrases if phrase in spaced]
+def _weigh_days(
+    folded: str, written: date | None, said: "_Said", scale: _Scale, *, known: bool, hinted: bool
+) -> date | None:
+    """Weighs the day that the text names; `known`: it tells of an absence, `hinted`: a header speaks for a
+    program.
+
+    `I am ... until 8 May` is an absence whatever stands between, if somebody says it of themselves.
+    """
+    lead = folded[:_LEAD_CHARS]
+    dated = (
+        not known and bool(_OF_ONESELF.search(lead)) and bool(return_date.find(lead, written, clear_cue=True))
+    )
+    if dated:
+        scale.add(3, "says until when, or when again")
+        _weigh_formulas(said, scale)
+    if not (known or dated or hinted):
+        return None
+    until = return_date.find(folded, written, cue_needed=not known)
+    if until and scale.points:
+        scale.add(1, f"names a return date: {until.isoformat()}")
+    return until
+
+
+def _weigh_formulas(said: _Said, scale: _Scale) -> None:
+    for name, found in said.formulas:
         if found:
             distinct = [
                 phrase for phrase in found if not any(phrase != other and phrase in other for other in found)
             ]
-            scale.add(2 if len(distinct) == 1 else 3, f"formula ({name}): “{found[0]}”")
+            scale.add(2 if len(distinct) == 1 else 3, f"formula ({name}): “{found[0].strip()}”")
+
+
+def _weigh_manner(said: _Said, scale: _Scale) -> bool:
+    """Whether all of it is what standing notes say; True if some of it is said to somebody."""
+    personal = [why for why in map(said.personal, said.sentences) if why]
+    for why in personal[:2]:
+        scale.add(-5, why)
+    unknown = sum(
+        1 for each in said.sentences if len(_WORD.findall(each)) > _FEW_WORDS and not said.notes(each)
+    )
+    if personal:
+        return True
+    if said.sentences and _NO_SUBJECT.match(said.sentences[0]):
+        scale.add(-3, "is jotted down, without a subject")
+    if unknown > sum(1 for each in said.sentences if said.notes(each)) or unknown > 1:
+        scale.add(-min(unknown, _UNKNOWN_LIMIT), "says more than a note does")
+    elif unknown:
+        scale.add(0, "says little more than a note does")
+    elif said.sentences:
+        scale.add(2, "says nothing that a note does not say")
+    return False
 
 
 def _weigh_person(message: Part, fresh: FreshText, folded: str, scale: _Scale) -> None:
     if _greets_by_name(message, folded):
-        scale.add(-4, "greets the addressee by name")
-    engaged = [phrase.strip() for phrase in vocabulary.ENGAGED if phrase in f" {folded}"]
-    if engaged:
-        scale.add(-min(6, 2 * len(engaged)), f"takes up the exchange: “{engaged[0]}”")
-    if _ASKS.search(folded):
-        scale.add(-2, "asks a question")
+        scale.add(-7, "greets the addressee by name")
     if written_in_client(message):
         scale.add(-5, "written in a mail program for people")
     if fresh.quotes:
@@ -232,7 +362,3 @@ def _greets_by_name(message: Part, folded: str) -> bool:
         return False
     names = set(_NAME.findall(fold(message.get("to")[:300]).partition("@")[0]))
     return any(word in names for word in _NAME.findall(greeting[1]))
-
-
-def _first(phrases: Iterable[str], text: str) -> str:
-    return next((phrase for phrase in phrases if phrase in text), "")

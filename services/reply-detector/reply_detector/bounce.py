@@ -6,11 +6,12 @@ beside it, finds no delays and no severity.
 """
 
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
-from reply_detector import mime, severity
+from reply_detector import delivery_report, mime, notice_words, severity
 from reply_detector.autoreply import null_return_path, subject_core, written_in_client
+from reply_detector.delivery_report import REASON_LIMIT_CHARS, RECIPIENT_LIMIT
 from reply_detector.fresh_text import fold, html_to_text
 from reply_detector.mime import Part
 from reply_detector.verdict import FailedRecipient, Severity
@@ -19,96 +20,7 @@ ENOUGH = 5
 ENOUGH_WITHOUT_SENDER = 6  # a person, too, writes `undeliverable` in a subject
 NOTICE_LIMIT_CHARS = 32_000
 LINE_LIMIT = 400
-RECIPIENT_LIMIT = 200
-REASON_LIMIT_CHARS = 400
-_RETURNED = (
-    "message/rfc822",
-    "text/rfc822-headers",
-    "message/rfc822-headers",
-    "message/global",
-    "message/global-headers",
-    "message/partial",
-)
 
-_FIELD = re.compile(r"^([A-Za-z][A-Za-z-]{2,40})[ \t]{0,5}:[ \t]{0,20}(.*)$")
-_STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
-_XTEXT = re.compile(r"\+([0-9A-F]{2})")
-_DAEMON = re.compile(
-    r"mailer-?daemon|mdaemon|mail[ .]?delivery[ .]?(?:sub)?[ .-]?system|delivery[ .]subsystem"
-    r"|maildelivery|bounce[sd]?@|ndr@|delivery[- ]?(?:failure|status)",
-    re.I,
-)
-_MASTER = re.compile(
-    r"postmaster|mail ?(?:system )?admin|system ?admin|mail ?gateway|smtp[_ ]?(?:mail|gateway"
-    r"|server)|imss@|mail ?system|jetmail|microsoftexchange|mail ?server",
-    re.I,
-)
-_SUBJECT = re.compile(
-    r"(?:\*+\s?spam\s?\*+\s?)?(?:\[\w{1,20}\] )?(?:un(?:delivered|deliverable|able to deliver"
-    r"|zustellbar)|returned (?:mail|e-?mail|message|to sender)|return(?:ed|ing) mail"
-    r"|non[- ]?(?:delivery|remis|remise)|delivery (?:status|failure|failed|report|problem"
-    r"|error|notification|has failed|incomplete|unsuccessful|delayed)"
-    r"|(?:permanent )?delivery failure"
-    r"|mail (?:delivery|system error|could not|failed|failure|error|not delivered|returned"
-    r"|status)|e-?mail (?:delivery|could not|not delivered|failure)|message (?:delivery"
-    r"|could not|not delivered|status|undeliverable|delayed)|failure (?:notice|delivery)"
-    r"|failed mail|failed delivery|failed:|could not (?:deliver|be delivered)|cannot deliver"
-    r"|can't deliver|processing error|warning: (?:message|could not|.{1,60}user unknown|mail)"
-    r"|delivery$|delayed (?:mail|delivery)|automatically rejected"
-    r"|unzustellbar|nicht zustellbar|nachricht unzustellbar|mail nicht|zustellung"
-    r"|fehler bei der zustellung|ruckmeldung|uebermittlung|non remis|echec de|message non"
-    r"|notification d'echec|no se (?:puede|pudo)|no entregad|mensaje no|error de entrega"
-    r"|notificacion del estado de entrega|devuelto|onbestelbaar|niet bezorgd|niet afgeleverd"
-    r"|mislukt|bezorging|falha|nao entreg|mensagem nao|nao foi possivel|devolvid"
-    r"|mancata consegna|impossibile recapitare|messaggio non|non recapitabile|notifica (?:di"
-    r"|dello) (?:mancat|stato)|consegna)",
-    re.I,
-)
-_SUBJECT_ANYWHERE = re.compile(
-    r"could not be delivered|not delivered|delivery failure|undeliverable|: non remis"
-    r"|delivery (?:has )?failed",
-    re.I,
-)
-_FORMULA = re.compile(
-    r"could ?n[o']t be delivered|could not (?:be )?deliver|cannot be delivered"
-    r"|can ?not deliver|was not delivered|not been delivered|been delayed|was undeliverable"
-    r"|were undeliverable|undeliverable to|undeliverable address|unable to (?:deliver|send"
-    r"|relay|route)|wasn't able to deliver|not able to deliver|couldn't be delivered"
-    r"|wasn't delivered|delivery (?:has |have )?failed|delivery to (?:the|this|these|that)"
-    r"|did not reach|did not receive|has been returned|returned to (?:sender|you)|(?:following"
-    r"|these) (?:address|recipient)|(?:failed|failing) (?:address|recipient)|fatal errors"
-    r"|delivery errors|failure notice|delivery (?:failure|status) notification"
-    r"|no valid recipients|invalid final delivery|delivery failed|message not delivered"
-    r"|not delivered to|automatically rejected|was rejected|blocked|user unknown|unknown user"
-    r"|no such user"
-    r"|mail delivery software|the mail system at|qmail-send program|deliver program"
-    r"|delivery of (?:email|your|this)|intended recipient|error-for:|did not exactly match"
-    r"|encountered delivery problems|mailbox (?:is full|unavailable|not found)"
-    r"|address (?:not found|couldn't be found)|wasn't found|problem delivering"
-    r"|delivery incomplete|message blocked|has not been delivered|rejected your message"
-    r"|konnte nicht zugestellt|nicht zugestellt werden|nicht zustellbar|unzustellbar"
-    r"|nicht erreicht|n'a pas pu etre|n'a pu etre|n'ont pas pu|non remis|pas ete (?:remis"
-    r"|distribue|delivre)|no (?:se )?(?:pudo|ha podido|puede|se ha podido) (?:ser )?(?:entreg"
-    r"|enviar)|no pudo ser entregado|no se entreg|kon niet worden (?:bezorgd|afgeleverd)"
-    r"|niet (?:worden )?(?:bezorgd|afgeleverd)|nao (?:pode|foi possivel|foi entregue|pode ser)"
-    r"|nao foi entregue|non (?:e stato|e stata|puo essere) (?:possibile )?(?:recapit|consegn)"
-    r"|impossibile (?:recapitare|consegnare)|mancato recapito|не может быть доставлено",
-    re.I,
-)
-_RETURN_MARK = re.compile(
-    r"[\s>|*#=_+.-]{0,60}(?:(?:this is a copy of|here is a copy|a copy of|below (?:this"
-    r"|the next) line is|included is a copy|copy of (?:your|the)) .{0,60}(?:message|mail"
-    r"|header|line)|(?:the )?(?:header|first \d{1,4} lines|body) (?:and .{1,30} )?of (?:the"
-    r"|your) .{0,12}(?:message|mail)|(?:your )?(?:original|returned|unsent|undelivered|source"
-    r"|old) (?:message|mail|text)\b(?! (?:was|could|has|is|to|did|not|id|information|att))"
-    r"|message (?:text|headers?) (?:follows?)|the following mail|start of returned"
-    r"|your message reads|--- (?:mensaje|message|mail|original|header)"
-    r"|original message (?:follows|headers?)|returned mail follows|message body"
-    r"|header of the source|attached is (?:a copy of )?(?:the|your)|forwarded message"
-    r"|urspr.ngliche (?:nachricht|mail)|message d.origine|mensaje original|messaggio originale"
-    r"|mensagem original|oorspronkelijk bericht)",
-    re.I,
-)
 _HEADER_START = re.compile(
     r"(?:return-path:|received: (?:from|by|\()|x-[a-z-]{1,30}: |message-id: ?<|mime-version: )", re.I
 )
@@ -123,6 +35,11 @@ _CONTACT = re.compile(
     r"|https?://)[^@]{0,80}$",
     re.I,
 )
+_WRITE_TO = re.compile(
+    r"(?<!not )(?<!to )\bsend (?:an? )?(?:e-?mail|mail"
+    r"|message)(?: message)?(?: from .{1,40})? to[ :]{1,3}[\"'<]{0,2}$",
+    re.I,
+)
 _STRONG_BEFORE = re.compile(
     r"(?:^[\s>*•|#=.-]{0,40}[\"'<(\[]{0,3}|rcpt to: ?<?|(?:to|recipients?|addressee|address"
     r"|user|mailbox|error-for|for|addressed to"
@@ -132,15 +49,13 @@ _STRONG_BEFORE = re.compile(
     re.I,
 )
 _LINE_OF_ADDRESS = re.compile(r"^\s{0,5}<[^<>\s@]{1,64}@[^<>\s]{3,250}>:\s{0,5}$", re.M)
-_ROUTE = re.compile(r"^.{0,40}?(?:smtp|rfc822|mailto)[=:;]", re.I)
-_LIST_BEGINS = re.compile(
-    r"(?:following|these) (?:e-?mail )?(?:recipient|address|user|person|mailbox|group)"
-    r"|did not receive|failed (?:address|recipient)|(?:folgende\w? (?:empf.nger|adress"
-    r"|person))|destinataires? suivant|adresses? suivante|siguientes? (?:destinatario|direcci"
-    r"|persona)|seguent[ei] (?:destinatar|indirizz)|seguintes? (?:destinat|endere)"
-    r"|volgende (?:geadresseerde|ontvanger|adres)",
+_SALUTATION = re.compile(
+    r"\s{0,20}(?:hi|hello|hey|dear|hallo|liebe[rs]?|guten tag|bonjour|salut|hola|beste|ol[aá]|oi|ciao"
+    r"|gentile)\b[ ,]{1,3}[^\W\d_]{2,30}",
     re.I,
 )
+_BARE_NAME = re.compile(r"^[ \t]{1,20}([A-Za-z0-9][\w.-]{1,63})[ \t]{0,5}$", re.M)
+_ROUTE = re.compile(r"^.{0,40}?(?:smtp|rfc822|mailto)[=:;]", re.I)
 _OUR_LINE = re.compile(r"^\s{0,10}(?:from|reply-to|sender|von|de|subject|betreff|cc)\s{0,3}:", re.I)
 _MESSAGE_ID_LINE = re.compile(
     r"^[> \t]{0,5}message-id:[ \t]{0,5}\n?[ \t]{0,8}(<[^<>\s]{3,250}>)", re.I | re.M
@@ -176,37 +91,36 @@ def find(message: Part, parts: list[Part], ours: tuple[str, ...], evidence: list
     What was weighed is added to `evidence`, also when it was too little.
     """
     notice = _notice(parts)
-    report = _report(message, parts)
-    groups = list(_groups(report)) if report is not None else []
-    if report is not None:
+    report = delivery_report.find(message, parts, trusted=_from_daemon(message))
+    if report is not None and not _passed_on(message, parts):
         evidence.append("delivery status report (RFC 3464)")
     elif not _is_notice(message, parts, notice, evidence):
         return None
-    original = _original(parts)
-    recipients = _reported(groups, notice)
-    if (
-        not recipients
-        and groups
-        and all(group.get("action", "").startswith(("deliv", "relay", "expan")) for group in groups)
-    ):
+    groups = delivery_report.groups(report) if report is not None else []
+    message_ids = _message_ids(mime.returned(parts), notice)
+    if groups and delivery_report.all_got_it(groups):
         evidence.append("all recipients got the message")
-        return Bounce((), _message_ids(original, notice), delivered=True)
+        return Bounce((), message_ids, delivered=True)
+    recipients = _reported(groups, notice) or _named_in_text(message, notice, ours, evidence)
     if not recipients:
-        recipients = _read_in_text(message, notice, original, ours, evidence)
+        inner = _wrapped(message, parts, ours, evidence)
+        if inner is not None:
+            return inner
+        recipients = _taken_from_original(mime.returned(parts), message, notice, ours, evidence)
     evidence += [f"{r.severity.value}: status {r.status or 'none'}" for r in recipients[:10]]
-    return Bounce(tuple(recipients[:RECIPIENT_LIMIT]), _message_ids(original, notice))
+    return Bounce(tuple(recipients[:RECIPIENT_LIMIT]), message_ids)
 
 
 def returned_ids(parts: list[Part]) -> tuple[str, ...]:
     """Message-IDs of attached or returned messages."""
-    original = _original(parts)
+    original = mime.returned(parts)
     return tuple(mime.message_ids(original.get("message-id"))) if original is not None else ()
 
 
 def _notice(parts: list[Part]) -> _Notice:
     plain, rich = [], []
     for part in parts:
-        if part.content_type in _RETURNED:
+        if part.content_type in mime.RETURNED_TYPES:
             break
         if part.parts or part.is_attachment:
             continue
@@ -224,96 +138,50 @@ def _cut(text: str) -> _Notice:
         head = line[:200]
         if (
             index
-            and (_RETURN_MARK.match(head) or _HEADER_START.match(head))
+            and (notice_words.RETURN_MARK.match(head) or _HEADER_START.match(head))
             and any(each.strip() for each in lines[:index])
         ):
             return _Notice("\n".join(lines[:index]), "\n".join(lines[index:]))
     return _Notice("\n".join(lines), "")
 
 
-def _report(message: Part, parts: list[Part]) -> Part | None:
-    for part in parts:
-        if part.content_type in ("message/delivery-status", "message/global-delivery-status"):
-            return part
-    declared = message.parameters.get("report-type", "").lower() == "delivery-status"
-    for part in parts if declared or _from_daemon(message) else ():
-        lowered = part.text[:8_000].lower() if not part.parts and part.content_type not in _RETURNED else ""
-        if "final-recipient:" in lowered and ("\nstatus:" in lowered or "\naction:" in lowered):
-            return part
-    return None
-
-
-def _groups(report: Part) -> Iterator[dict[str, str]]:
-    """The per-recipient groups of a delivery status: blank lines between them, sometimes none."""
-    group: dict[str, str] = {}
-    last = ""
-    for line in report.text.split("\n", 4_000)[:4_000]:
-        if line[:1] in (" ", "\t") and last and line.strip():
-            group[last] = f"{group[last]} {line.strip()}"[:2_000]
-            continue
-        match = _FIELD.match(line[:2_000])
-        name = match[1].lower() if match else ""
-        if not line.strip() or (name == "final-recipient" and name in group):
-            if _names_recipient(group):
-                yield group
-            group, last = {}, ""
-        if match:
-            group.setdefault(name, match[2].strip())
-            last = name
-    if _names_recipient(group):
-        yield group
-
-
-def _names_recipient(group: dict[str, str]) -> bool:
-    return "final-recipient" in group or "original-recipient" in group or "x-actual-recipient" in group
-
-
-def _reported(groups: Iterable[dict[str, str]], notice: _Notice) -> list[FailedRecipient]:
-    found: dict[str, FailedRecipient] = {}
-    for group in groups:
-        address = _reported_address(group)
-        if not address or len(found) >= RECIPIENT_LIMIT:
-            continue
-        diagnostic = group.get("diagnostic-code", "")
-        status = _STATUS.search(group.get("status", ""))
-        action = group.get("action", "").lower()
-        text = (
-            diagnostic
-            if diagnostic or (status and not severity.is_generic(status[0]))
-            else notice.text[:4_000]
-        )
-        if not action and (group.get("will-retry-until") or severity.tells_of_delay(notice.text)):
-            action = "delayed"
-        graded, code = severity.grade(action, status[0] if status else "", text)
-        if graded is not None:
-            reason = (diagnostic.partition(";")[2] or diagnostic).strip() or _reason(notice.text, address)
-            found.setdefault(address.lower(), FailedRecipient(address, graded, code, _plain(reason)))
-    return list(found.values())
-
-
-def _reported_address(group: dict[str, str]) -> str:
-    """Whom we wrote to, so Original-Recipient before the address that it was forwarded to."""
-    for name in ("original-recipient", "final-recipient", "x-actual-recipient"):
-        value = group.get(name, "")
-        kind, semicolon, address = value.partition(";")
-        if semicolon and "x400" in kind.lower():
-            continue
-        found = mime.addresses(
-            _XTEXT.sub(_from_xtext, address) if semicolon and "+" in address and "@" not in address else value
-        )
-        if found:
-            return found[0]
-    return ""
-
-
-def _from_xtext(match: re.Match[str]) -> str:
-    return chr(int(match[1], 16))
-
-
 def _from_daemon(message: Part) -> bool:
-    return bool(
-        _DAEMON.search(message.get("from")[:400]) or _MASTER.search(message.get("from")[:400])
-    ) or null_return_path(message)
+    sender = message.get("from")[:400]
+    return (
+        bool(notice_words.DAEMON.search(sender) or notice_words.MASTER.search(sender))
+        or null_return_path(message)
+        or bool(message.headers.get("x-failed-recipients"))
+    )
+
+
+def _passed_on(message: Part, parts: list[Part]) -> bool:
+    """Whether a report may have come by way of a person, who forwards or attaches one.
+
+    Then the rest of the message has to tell.
+    """
+    if _from_daemon(message):
+        return False
+    if message.content_type == "multipart/report":
+        return written_in_client(message)
+    inner = any(part.content_type == "multipart/report" for part in parts)  # what a list or a scanner wraps
+    return not inner or written_in_client(message) or subject_core(message.get("subject")[:300])[1]
+
+
+def _reported(groups: list[dict[str, str]], notice: _Notice) -> list[FailedRecipient]:
+    return [
+        found if found.reason else replace(found, reason=_plain(_reason(notice.text, found.address)))
+        for found in delivery_report.failures(groups, notice.text)
+    ]
+
+
+def _wrapped(message: Part, parts: list[Part], ours: tuple[str, ...], evidence: list[str]) -> Bounce | None:
+    """The bounce that a gateway returned as if it were the message itself."""
+    for part in parts if message.depth < mime.DEPTH_LIMIT else ():
+        if part.content_type in ("message/rfc822", "message/global"):
+            inner = part.enclosed
+            addressed = (*ours, *mime.addresses(inner.get("to")))
+            return find(inner, list(inner.walk()), addressed, evidence) if _from_daemon(inner) else None
+    return None
 
 
 def _is_notice(message: Part, parts: list[Part], notice: _Notice, evidence: list[str]) -> bool:
@@ -321,21 +189,43 @@ def _is_notice(message: Part, parts: list[Part], notice: _Notice, evidence: list
     sender = envelope = _weigh_sender(message, evidence)
     subject = message.get("subject")[:300]
     core, answered = subject_core(subject)
-    named = not answered and bool(_SUBJECT.match(core))
+    named = not answered and notice_words.names_failure(core)
     if named:
         envelope += _point(3, "subject of a delivery notice", evidence)
-    elif envelope and _SUBJECT_ANYWHERE.search(subject):
+    elif envelope and not answered and notice_words.mentions_failure(subject):
         envelope += _point(2, "subject tells of a failure", evidence)
-    words = 0
-    if _FORMULA.search(fold(notice.text[:3_000])) or _LINE_OF_ADDRESS.search(notice.text[:3_000]):
-        words += _point(2, "words of a delivery notice", evidence)
-    if envelope and (notice.returned or any(part.content_type in _RETURNED for part in parts)):
+    words = _weigh_words(notice, sender, evidence)
+    if envelope and (notice.returned or any(part.content_type in mime.RETURNED_TYPES for part in parts)):
         words += _point(1, "returns the message", evidence)
     if envelope and words and written_in_client(message):
         words += _point(-3, "written in a mail program for people", evidence)
-    if not words and not (named and sender):  # words in a language not known here
-        return False
+    if envelope and words and not sender:
+        words += _weigh_person(message, notice, evidence)
+    if not words and not (sender and (named or delivery_report.declares(message))):
+        return False  # words in a language not known here need more than a sender
     return envelope >= 2 and envelope + words >= (ENOUGH if sender else ENOUGH_WITHOUT_SENDER)
+
+
+def _weigh_person(message: Part, notice: _Notice, evidence: list[str]) -> int:
+    """What speaks against a notice of which nobody knows that a program sent it."""
+    points = 0
+    if message.headers.get("in-reply-to") or message.headers.get("references"):
+        points += _point(-2, "answers a message", evidence)
+    if _SALUTATION.match(notice.text[:200]):
+        points += _point(-2, "greets somebody", evidence)
+    return points
+
+
+def _weigh_words(notice: _Notice, sender: int, evidence: list[str]) -> int:
+    text = notice.text[:3_000]
+    words = 0
+    if notice_words.says_failure(fold(text)) or _LINE_OF_ADDRESS.search(text):
+        words += _point(2, "words of a delivery notice", evidence)
+    if sender and notice_words.SERVER_SAID.search(text):
+        words += _point(1, "an answer of a mail server", evidence)
+    if sender and notice_words.COMMAND_SENT.search(text):
+        words += _point(1, "a command to a mail server", evidence)
+    return words
 
 
 def _weigh_sender(message: Part, evidence: list[str]) -> int:
@@ -343,15 +233,17 @@ def _weigh_sender(message: Part, evidence: list[str]) -> int:
     sender = message.get("from")[:400]
     if message.headers.get("x-failed-recipients"):
         points += _point(5, "X-Failed-Recipients", evidence)
-    if _DAEMON.search(sender):
+    if notice_words.DAEMON.search(sender):
         points += _point(3, "sent by a mail daemon", evidence)
-    elif _MASTER.search(sender):
+    elif notice_words.MASTER.search(sender):
         points += _point(2, "sent by a mail system", evidence)
     if null_return_path(message) or any(
         "mailer-daemon" in value.lower()[:200] for value in message.headers.get("return-path", ())[:2]
     ):
         points += _point(2, "null return path", evidence)
-    if (
+    if delivery_report.declares(message):
+        points += _point(3, "declared a delivery report", evidence)
+    elif (
         message.content_type == "multipart/report"
         and message.parameters.get("report-type", "").lower() != "disposition-notification"
     ):
@@ -364,29 +256,51 @@ def _point(points: int, why: str, evidence: list[str]) -> int:
     return points
 
 
-def _read_in_text(
-    message: Part, notice: _Notice, original: Part | None, ours: tuple[str, ...], evidence: list[str]
+def _named_in_text(
+    message: Part, notice: _Notice, ours: tuple[str, ...], evidence: list[str]
 ) -> list[FailedRecipient]:
-    """Recipients named in words: by the header made for it, by their place in the notice, by the
-    original's To.
-    """
+    """Recipients named in words: by the header made for it, or by their place in the notice."""
     own = {address.lower() for address in ours}
-    begins = _LIST_BEGINS.search(notice.text)
-    spans = (_spans(notice.text[begins.end() :], own) if begins else []) or _spans(notice.text, own)
+    begins = notice_words.LIST_BEGINS.search(notice.text)
+    listed = notice.text[begins.end() :] if begins else ""
+    spans = _spans(listed, own)
     named = mime.addresses(", ".join(message.get_all("x-failed-recipients")))
     if named:
         evidence.append("recipients from X-Failed-Recipients")
-    else:
-        named = list(dict.fromkeys(span for span, _ in spans))
+    elif not spans:
+        named = _bare_names(message, listed)
     if not named:
-        named = _returned_to(original, notice, ours)
-        if named:
-            evidence.append("recipient from the returned message's To")
-    texts = dict(reversed(spans))
+        spans = spans or _spans(notice.text, own)
+        named = list(dict.fromkeys(span for span, _ in spans))
+    return _graded_all(named, dict(reversed(spans)), message, notice)
+
+
+def _taken_from_original(
+    original: Part | None, message: Part, notice: _Notice, ours: tuple[str, ...], evidence: list[str]
+) -> list[FailedRecipient]:
+    """The recipient that the notice leaves unsaid: the returned To, if it has one address."""
+    named = _returned_to(original, notice, ours)
+    if named:
+        evidence.append("recipient from the returned message's To")
+    return _graded_all(named, {}, message, notice)
+
+
+def _graded_all(
+    named: list[str], texts: dict[str, str], message: Part, notice: _Notice
+) -> list[FailedRecipient]:
     delayed = severity.tells_of_delay(notice.text + "\n" + message.get("subject")[:200])
     return [
         _graded(address, texts.get(address, ""), notice.text, delayed) for address in named[:RECIPIENT_LIMIT]
     ]
+
+
+def _bare_names(message: Part, listed: str) -> list[str]:
+    """Mailboxes of the daemon's own domain, which it names without it."""
+    sender = message.get("from")[:400]
+    domain = mime.sender(sender).rpartition("@")[2]
+    if not domain or not notice_words.DAEMON.search(sender):
+        return []
+    return [f"{name}@{domain}" for name in _BARE_NAME.findall(listed[:2_000])[:10]]
 
 
 def _graded(address: str, own: str, whole: str, delayed: bool) -> FailedRecipient:
@@ -428,6 +342,8 @@ def _placed(before: str, after: str, address: str) -> int:
     """2 if an address stands where notices put the failed one, 1 if it may be, 0 if it is somebody to ask."""
     if _NOT_RECIPIENT.match(address) or before.endswith(("message-id: <", "mailto:")):
         return 0
+    if _WRITE_TO.search(before[-120:]):
+        return 0
     if _STRONG_BEFORE.search(before[-120:]):
         return 2
     if _CONTACT.search(before[-120:]):
@@ -458,13 +374,6 @@ def _reason(text: str, address: str) -> str:
 
 def _plain(text: str) -> str:
     return " ".join(text.split())[:REASON_LIMIT_CHARS]
-
-
-def _original(parts: list[Part]) -> Part | None:
-    for part in parts:
-        if part.content_type in _RETURNED:
-            return part.enclosed
-    return None
 
 
 def _message_ids(original: Part | None, notice: _Notice) -> tuple[str, ...]:

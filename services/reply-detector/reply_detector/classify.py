@@ -4,7 +4,9 @@ import logging
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import parsedate_tz
 
-from reply_detector import autoreply, bounce, complaint, mime, opt_out
+from reply_detector import autoreply, bounce, complaint, intent, mime, opt_out, ses_notice
+from reply_detector.bounce import Bounce
+from reply_detector.complaint import Complaint
 from reply_detector.fresh_text import FreshText, cut, html_to_text
 from reply_detector.mime import Part
 from reply_detector.verdict import Facts, Kind, Verdict
@@ -45,32 +47,30 @@ def _judge(message: Part) -> Verdict:
     parts = list(message.walk())
     facts = _facts(message, parts)
     weighed: list[str] = []
-    return (
-        _complaint(message, parts, facts)
-        or _bounce(message, parts, facts, weighed)
-        or _receipt(parts, facts)
-        or _written(message, parts, facts, tuple(weighed))
-    )
+    announced = ses_notice.find(message, parts, weighed)
+    if isinstance(announced, Bounce):
+        return _bounced(announced, facts, weighed)
+    complained = announced or complaint.find(message, parts)
+    if complained is not None:
+        return _complained(complained, facts)
+    bounced = bounce.find(message, parts, facts.to_addresses, weighed)
+    if bounced is not None:
+        return _bounced(bounced, facts, weighed)
+    return _receipt(parts, facts) or _written(message, parts, facts, tuple(weighed))
 
 
-def _complaint(message: Part, parts: list[Part], facts: Facts) -> Verdict | None:
-    found = complaint.find(message, parts)
-    if found is None:
-        return None
+def _complained(found: Complaint, facts: Facts) -> Verdict:
     return Verdict(
         Kind.COMPLAINT,
         found.evidence,
         facts,
-        original_message_ids=bounce.returned_ids(parts),
+        original_message_ids=found.message_ids,
         feedback_type=found.feedback_type,
         original_recipient=found.recipient,
     )
 
 
-def _bounce(message: Part, parts: list[Part], facts: Facts, evidence: list[str]) -> Verdict | None:
-    found = bounce.find(message, parts, facts.to_addresses, evidence)
-    if found is None:
-        return None
+def _bounced(found: Bounce, facts: Facts, evidence: list[str]) -> Verdict:
     if found.delivered:
         return Verdict(Kind.OTHER, tuple(evidence), facts, original_message_ids=found.message_ids)
     return Verdict(
@@ -107,7 +107,9 @@ def _written(message: Part, parts: list[Part], facts: Facts, before: tuple[str, 
     why = _not_an_answer(message, parts, fresh)
     if why:
         return Verdict(Kind.OTHER, (*evidence, why), facts, fresh.text)
-    return Verdict(Kind.REPLY, (*evidence, _why_reply(message, fresh)), facts, fresh.text)
+    wanted = intent.judge(fresh.text)
+    evidence = (*evidence, _why_reply(message, fresh), *wanted.evidence)
+    return Verdict(Kind.REPLY, evidence, facts, fresh.text, wanted.intent)
 
 
 def _why_reply(message: Part, fresh: FreshText) -> str:
@@ -181,6 +183,7 @@ def _facts(message: Part, parts: list[Part]) -> Facts:
         to_addresses=tuple(dict.fromkeys(to))[:ADDRESS_LIMIT],
         subject=" ".join(message.get("subject").split())[:998],
         date=_date(message.get("date")),
+        dispatch_mark=message.get("x-segue-dispatch").strip()[:500],
     )
 
 

@@ -42,6 +42,7 @@ def as_document(path: str, verdict: Verdict) -> dict[str, Any]:
             found["original_recipient"] = verdict.original_recipient
         case Kind.REPLY:
             found["text"] = verdict.text
+            found["intent"] = verdict.intent.value if verdict.intent else None
     return found
 
 

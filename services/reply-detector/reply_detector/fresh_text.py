@@ -5,6 +5,7 @@ the client conventions of the seven languages that the verdicts are judged in.
 """
 
 import html
+import itertools
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -37,10 +38,10 @@ _SIGNING = re.compile(
 
 _WROTE = (
     r"(?:wrote|schrieb|a [ée]crit|escribi[óo]|schreef|escreveu|ha scritto|scrisse|skrev"
-    r"|napisał\(?a?\)?|написал)"
+    r"|napisał\(?a?\)?|pisze|написал)"
 )
 _ATTRIBUTION_START = re.compile(
-    r"(?:on|am|le|el|op|em|il|il giorno|in data|den|a)\s.{0,40}?\d|.{0,120}?[<@]"
+    r"(?:on|am|le|el|op|em|il|il giorno|in data|den|a|w dniu)\s.{0,40}?\d|.{0,120}?[<@]"
     r"|.{0,80}\b\d{4}\b|\[?\d{1,4}[-/.]\d",
     re.I,
 )
@@ -50,7 +51,7 @@ _GMAIL_DATE = re.compile(r"\d{4}-\d\d-\d\d \d{1,2}:\d\d.{0,30}<[^<>\s]{3,200}>:?
 
 _SEPARATOR = re.compile(
     r"[-_=*\s]{0,40}(?:original (?:message|appointment|e?-?mail)|forwarded message"
-    r"|message (?:d.origine|original|transf[ée]r[ée])"
+    r"|mail (?:original|d.origine)|message (?:d.origine|original|transf[ée]r[ée])"
     r"|urspr[üu]ngliche (?:nachricht|e-?mail)|original-?nachricht|weitergeleitete nachricht"
     r"|mensaje (?:original|reenviado)"
     r"|oorspronkelijk(?:e)? (?:bericht|e-?mail)|doorgestuurd bericht|mensagem (?:original|encaminhada)"
@@ -74,7 +75,13 @@ _FIRST_HEADER = re.compile(
 )
 
 _SENT_FROM = re.compile(
-    r"(?:sent from (?:my|outlook|yahoo|mail for|proton|samsung|the all-new)|get outlook for"
+    r"[<(\[]{0,2}(?:sent (?:from|by) (?:my|outlook|yahoo|mail|proton|samsung|the all-new|windows|gmail"
+    r"|galaxy|an? "
+    r"(?:phone|mobile|iphone|ipad|android)|mobile|iphone|ipad|android|blackberry)|(?:get"
+    r"|download) outlook for"
+    r"|sent using |from my (?:i?phone|ipad|mobile|android)|diese nachricht wurde von mein|verzonden vanuit "
+    r"|verstuurd (?:via|met) |t[ée]l[ée]charger outlook|outlook (?:downloaden|herunterladen)|從我的"
+    r"|enviado (?:por|con|com|a partir) |enviado de samsung|envoy[ée] avec |inviato con "
     r"|sent via |sent with |von meinem .{1,40} gesendet|gesendet (?:von|mit|über) "
     r"|envoy[ée] (?:de(?:puis)? mon|à partir de|depuis)|obtenez outlook|enviado (?:desde|do"
     r"|de) (?:mi|meu|el|o)|verzonden vanaf|verstuurd vanaf|outlook voor"
@@ -99,14 +106,55 @@ _CLOSING = re.compile(
     re.I,
 )
 _DISCLAIMER = re.compile(
-    r"[*_\s]{0,5}(?:(?:this|the (?:information|contents?)|any) .{0,60}(?:confidential"
+    r"[*_\s]{0,5}(?:this (?:e-?mail|message|communication|transmission)\b.{0,80}(?:recipient|addressee"
+    r"|individual)"
+    r"|if you (?:are not the|have received this|received this|are not an) .{0,40}(?:recipient|addressee"
+    r"|error|mistake)"
+    r"|(?:this|the (?:information|contents?)|any) .{0,60}(?:confidential"
     r"|intended (?:only|solely)|privileged|disclos)|confidential(?:ity)? notice|disclaimer\b"
     r"|diese (?:e-?mail|nachricht) .{0,60}vertraulich|ce (?:message|courriel"
     r"|mail) .{0,80}confidentiel|este (?:mensaje|correo|e-?mail) .{0,80}confidencial"
     r"|(?:dit|deze) (?:bericht|e-?mail) .{0,80}vertrouwelijk|esta mensagem .{0,80}confidencial"
     r"|(?:questo messaggio|questa e-?mail|il presente messaggio) .{0,80}riservat"
-    r"|please consider the environment|bitte (?:denken|prüfen) sie .{0,40}(?:umwelt|ausdruck))",
+    r"|(?:legal|confidentiality) (?:notice|disclaimer)|aviso (?:legal|de confiden)|avis de confidentialit"
+    r"|aviso importante"
+    r"|informaci[óo]n b[áa]sica sobre protecci[óo]n|de conformidad con el reglamento|en cumplimiento d"
+    r"|avvertenza|ai sensi del|informativa (?:sulla )?privacy|vertraulichkeitshinweis|rechtlicher hinweis"
+    r"|haftungsausschluss"
+    r"|p?\s{0,2}please consider the environment|bitte (?:denken|prüfen) sie .{0,40}(?:umwelt|ausdruck))",
     re.I,
+)
+# `Cheers, Petra` on one line.
+_CLOSING_WITH_NAME = re.compile(
+    r"(?:(?:best|kind|warm) regards|regards|cheers|best wishes|(?:viele|liebe|beste|herzliche"
+    r"|sch[öo]ne) gr[üu](?:ß|ss)e"
+    r"|gr[üu](?:ß|ss)e?|lg|vg|cordialement|bien [àa] vous|saludos|un saludo|groet(?:en|jes)?|abra[çc]os?"
+    r"|saluti)"
+    r"(?:,? (?:aus|from|de|uit|da) [^\W\d_]{2,30}"
+    r"|[,!.]? [^\W\d_][\w.-]{1,30}(?: [^\W\d_][\w.-]{1,30})?)\s{0,3}$",
+    re.I,
+)
+# Gateways fold the block above a quote into one line; its labels, in their order.
+_LABELS = tuple(
+    re.compile(rf"{edge}(?:{names})\s?:", re.I)
+    for edge, names in (
+        ("", "from|von|de|van|da"),
+        (
+            r"\b",
+            "sent|date|gesendet|datum|envoy[ée](?: le)?|enviado(?: el| em)?|enviada em|fecha|data"
+            "|verzonden|inviato",
+        ),
+        (r"(?<!\w)", "to|an|[àa]|para|aan"),
+        (r"\b", "subject|betreff|objet|asunto|assunto|onderwerp|oggetto"),
+    )
+)
+_LABEL_REACH_CHARS = 160
+_LABEL_TRIES = 5
+_HEADER_LINE_LEAST_CHARS = 40
+_FOLDED_SEARCH_CHARS = 1_500
+_FOLDED_SEARCH_LINES = 100
+_SEPARATOR_TAIL = re.compile(
+    r"\s{0,3}-{0,6}\s?(?:mensaje|mensagem|message|messaggio) origina(?:l|le)\s{0,3}-{0,6}\s{0,3}$", re.I
 )
 _BLANK_LINES = re.compile(r"\n{3,5000}")
 _SIGNATURE_MARK = re.compile(r"(?:--|—|__+|–)\s?$")
@@ -223,6 +271,7 @@ def _without_quotes(lines: list[str]) -> tuple[list[str], bool]:
     kept: list[str] = []
     quotes = False
     skip_to = 0
+    folded_in, cut_at = _header_in_a_line(lines)
     for index, line in enumerate(lines):
         if index < skip_to:
             continue
@@ -235,8 +284,30 @@ def _without_quotes(lines: list[str]) -> tuple[list[str], bool]:
             continue
         if length or _ends_fresh_text(lines, index):
             return kept, True
+        if index == folded_in:
+            return [*kept, _SEPARATOR_TAIL.sub("", line[:cut_at])], True
         kept.append(line.replace(QUOTE_MARK, ""))
     return kept, quotes
+
+
+def _header_in_a_line(lines: list[str]) -> tuple[int, int]:
+    """Which line holds a whole block of From, Sent, To, Subject, and from where on; -1 if none does."""
+    for index, line in enumerate(lines[:_FOLDED_SEARCH_LINES]):
+        if len(line) <= _HEADER_LINE_LEAST_CHARS:
+            continue
+        for found in itertools.islice(_LABELS[0].finditer(line, 0, _FOLDED_SEARCH_CHARS), _LABEL_TRIES):
+            if _labels_follow(line, found.end()):
+                return index, found.start()
+    return -1, 0
+
+
+def _labels_follow(line: str, at: int) -> bool:
+    for label in _LABELS[1:]:
+        found = label.search(line, at, at + _LABEL_REACH_CHARS)
+        if found is None:
+            return False
+        at = found.end()
+    return True
 
 
 def _attribution(lines: list[str], index: int) -> int:
@@ -291,6 +362,7 @@ def _header_block(lines: list[str], index: int) -> bool:
 
 
 def _without_signature(lines: list[str]) -> list[str]:
+    begun = False
     for index, line in enumerate(lines):
         stripped = line.strip()[:_HEAD_CHARS]
         if not stripped:
@@ -299,8 +371,10 @@ def _without_signature(lines: list[str]) -> list[str]:
             return lines[:index]
         if _SENT_FROM.match(stripped) or _DISCLAIMER.match(stripped):
             return lines[:index]
-        if index and any(before.strip() for before in lines[:index]) and _is_closing(lines, index):
+        closing = _CLOSING.match(stripped[:80]) or _CLOSING_WITH_NAME.match(stripped[:80])
+        if begun and closing and _short_closing(lines, index):
             return lines[:index]
+        begun = True
     return lines
 
 
@@ -309,10 +383,8 @@ def _short_rest(lines: list[str], index: int) -> bool:
     return sum(1 for line in rest if line.strip()) <= _SIGNATURE_LINES * 2
 
 
-def _is_closing(lines: list[str], index: int) -> bool:
-    """`Best regards` with only a short block behind it: a name, a title, a telephone; no sentences."""
-    if not _CLOSING.match(lines[index].strip()[:80]):
-        return False
+def _short_closing(lines: list[str], index: int) -> bool:
+    """Only a short block behind a `Best regards`: a name, a title, a telephone; no sentences."""
     rest = [line.strip() for line in lines[index + 1 : index + _SIGNATURE_REACH] if line.strip()]
     before_disclaimer = []
     for line in rest:

@@ -21,6 +21,17 @@ TEXT_LIMIT_BYTES = 256 * 1024
 PART_LIMIT = 60
 DEPTH_LIMIT = 6
 
+# What reports return a message, or its headers, as.
+RETURNED_TYPES = (
+    "message/rfc822",
+    "text/rfc822-headers",
+    "text/rfc822-header",
+    "message/rfc822-headers",
+    "message/global",
+    "message/global-headers",
+    "message/partial",
+)
+
 _FIELD = re.compile(rb"^([!-9;-~]{1,80})[ \t]*:[ \t]*(.*)$", re.DOTALL)
 _FOLD = re.compile(rb"\n[ \t]")
 _ENCODED_WORD = re.compile(r"=\?([\w.:+-]{1,40})(?:\*[\w-]{1,20})?\?([bBqQ])\?([^?\n]{0,4096})\?=")
@@ -28,9 +39,13 @@ _BETWEEN_WORDS = re.compile(r"(\?=)[ \t\n]{1,20}(=\?)")
 _PARAMETER = re.compile(r';\s{0,20}([\w*-]{1,40})\s{0,5}=\s{0,5}("(?:[^"\\]|\\.){0,998}"|[^;\s]{1,998})')
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
 # Bounded on both sides of the at sign: the unbounded form is quadratic on a megabyte without an at sign.
-ADDRESS = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
+# VERP makes local parts longer than the 64 characters that are allowed; the tail of one is not an address.
+ADDRESS = re.compile(
+    r"(?<![\w.!#$%&'*+/=?^`{|}~-])[\w.!#$%&'*+/=?^`{|}~-]{1,200}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}"
+)
 _QUOTED_LOCAL = re.compile(r'"[^"@\n]{1,64}"@[\w.-]{1,253}')
 _MESSAGE_ID = re.compile(r"<([^<>\s]{3,500})>")
+_QUOTED_PARAMETER = re.compile(rb"^content-type:[^\n]{1,200}=3d", re.I | re.M)
 _BOUNDARY_GUESS = re.compile(rb"^--([^\s-][^\n]{0,199})\n(?:content-[a-z-]{1,40}[ \t]{0,5}:)", re.I | re.M)
 
 # Codecs that are no charset of mail, or that are quadratic (punycode, idna), stay out by not being named
@@ -169,7 +184,9 @@ def _children(part: Part, depth: int, budget: _Budget) -> tuple[Part, ...]:
     body = part.body
     boundary = part.parameters.get("boundary", "").encode("utf-8", "replace").strip()
     chunks = _split(body, boundary, budget.parts)
-    if not chunks and part.headers.get("content-transfer-encoding"):
+    encoding = part.headers.get("content-transfer-encoding", [""])[0].strip().lower()
+    quoted = encoding.startswith("quoted-printable") and _QUOTED_PARAMETER.search(body, 0, TEXT_LIMIT_BYTES)
+    if encoding and (quoted or not chunks):
         body = _normal(part.content)  # forbidden for a multipart, and seen: a gateway encoded the whole body
         chunks = _split(body, boundary, budget.parts)
     if not chunks:
@@ -316,3 +333,8 @@ def message_ids(value: str) -> list[str]:
     if not found and 3 <= len(bare) <= 500 and "@" in bare and " " not in bare:
         found = [f"<{bare.strip('<>')}>"]
     return found
+
+
+def returned(parts: list[Part]) -> Part | None:
+    """The message that a report returns, or what is left of it."""
+    return next((part.enclosed for part in parts if part.content_type in RETURNED_TYPES), None)

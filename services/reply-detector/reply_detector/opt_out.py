@@ -29,6 +29,18 @@ descadastre | cancelar inscricao | cancelar subscricao | remover | remova | sair
 disiscrizione | cancellarmi | rimuovimi | rimuovetemi | annulla iscrizione
 """)
 )
+# Of these, what means nothing else even behind other sentences.
+_CLEAR_WORDS = frozenset(
+    phrases("""
+stop | stop it | stop this | unsubscribe | unsubscribe me | remove me | opt out | take me off | leave me
+alone | do not contact me | no more mails | no more emails | no more e-mails | keine mails mehr | keine
+e-mails mehr | plus de mails | plus d'emails | no mas correos | no mas emails | geen mails meer | geen
+e-mails meer | nao quero mais emails | niente piu email | niente piu mail | basta email | abmelden |
+austragen | bitte loschen | desabonner | desinscrire | dar de baja | darme de baja | borradlo | borrelo |
+uitschrijven | afmelden | descadastrar | me remova | cancellami | cancellatemi | rimuovetemi
+""")
+)
+_SENTENCE_END = re.compile(r"[.!?]+\s+")
 _POLITE = re.compile(
     r"^(?:(?:hi|hello|hey|dear|hallo|guten tag|bonjour|hola|beste|ola|oi|ciao|buongiorno"
     r"|salve)\b[\s\w]{0,30}[,.!]?\s)?(?:please|pls|plz|kindly|bitte|s'il vous plait|svp"
@@ -56,14 +68,14 @@ _REQUESTS = tuple(
         rf"|contact|info)[\w\s-]{{0,30}}|this (?:e-?mail|address)[\w\s-]{{0,20}}) (?:from|off"
         rf"|out of) [\w\s'-]{{0,40}}{_LIST}",
         r"\b(?:remove|delete) (?:me|my (?:data|details|information|contact|e-?mail"
-        r"|personal data))\b(?! from the (?:thread|cc|loop|calendar))",
+        r"|personal data))\b(?! from (?:the |this )?(?:thread|cc|bcc|copy|chain|loop|calendar|chat))",
         r"\btake me off\b|\b(?:be|get) (?:removed|taken off)\b.{0,40}" + _LIST,
         rf"\bstop (?:{_MAIL}\w{{0,6}}) (?:me|us)\b|\bstop (?:sending|these|all|the"
-        rf"|your) (?:me )?[\w\s]{{0,20}}(?:e-?mails?|messages?|mails?|spam)\b|\bstop (?:sending"
-        rf"|spamming|harassing)\b",
+        rf"|your) (?:me )?[\w\s]{{0,20}}(?:e-?mails?|messages?|mails?|spam)\b|\bstop (?:spamming|harassing)\b"
+        rf"|\bstop sending (?:me|us|these|this|your|any|all|more|e-?mails?|mails?|messages|spam|stuff|it)\b",
         rf"\b(?:do not|don't|dont|never) (?:ever )?{_MAIL}\w{{0,4}} (?:me|us)(?: (?:again|any ?more"
         rf"|any further|ever|in (?:the )?future))?(?:[.!,]|$|\s(?:again|any|ever|in (?:the )?future"
-        rf"|with|about))",
+        rf"|with|or|about (?:this|these|that|your|any)))",
         r"\b(?:do not|don't|dont|no longer) (?:want|wish) to (?:receive|be contacted|hear from"
         r"|get)\b|\b(?:no|not receive any) (?:more|further) (?:e-?mails?|messages|contact"
         r"|communications?)\b",
@@ -80,31 +92,38 @@ _REQUESTS = tuple(
         r"\b(?:mochte|will|bitte) (?:mich|uns)[\w\s]{0,30}(?:abmelden|abbestellen|austragen)\b"
         r"|\b(?:horen sie|hor) auf\b[\w\s,]{0,20}(?:schreiben|schicken|kontaktieren|mailen)"
         r"|\bschreiben sie mi(?:r|ch)[\w\s]{0,12}nicht (?:mehr|wieder)"
-        r"|\bkontaktieren sie mich[\w\s]{0,12}nicht (?:mehr|wieder)",
+        r"|\bkontaktieren sie mich[\w\s]{0,12}nicht (?:mehr|wieder)"
+        r"|\bwiderspr(?:eche|uch)\b[\w\s]{0,40}(?:meiner (?:personenbezogenen )?daten|werbung|werbezweck"
+        r"|kontaktaufnahme)",
         r"\b(?:me|nous) (?:desabonner|desinscrire|retirer|supprimer|enlever|rayer)\b"
         r"|\b(?:desabonnez|desinscrivez|retirez|supprimez|enlevez|rayez)[- ](?:moi|nous|mon|mes)\b"
-        r"|\bne (?:plus|pas) (?:me |nous )?(?:contacter|recevoir|envoyer|ecrire|solliciter)"
+        r"|\bne plus (?:me |nous |m'|vouloir )?(?:contacter|recevoir|envoyer|ecrire|solliciter)"
+        r"|\bne pas (?:me |nous )?(?:contacter|ecrire|solliciter|recevoir)(?! (?:sur|pour|a propos"
+        r"|concernant))"
         r"|\bne (?:me|nous|m') ?(?:contactez|ecrivez|envoyez|sollicitez) (?:plus|pas)"
         r"|\bne (?:souhaite|veux|desire) (?:plus|pas) (?:recevoir|etre contacte|etre sollicite)"
         r"|\barretez de (?:m'|me|nous)|\bcessez de (?:m'|me|nous)",
-        r"\b(?:dar(?:me|nos)|denme|deme|dame) de baja\b|\bno (?:me |nos )?(?:escrib|contact|envi"
+        r"\b(?:dar(?:me|nos)|denme|deme|dame|dadme|dadnos|dennos) de baja\b|\bno (?:me |nos )?(?:escrib"
+        r"|contact|envi"
         r"|mand|molest)\w{1,6}[\w\s]{0,20}\bmas\b|\bno (?:quiero|deseo) (?:recibir|que me|mas)\b"
         r"|\bdeje?n? de (?:enviar|escribir|contactar|mandar)\w{0,4}|\b(?:elimin|borr|quit"
         r"|retir)\w{1,5}(?:me|nos)? (?:mis? (?:datos|correo|email|direccion)|de (?:su|la|tu"
         r"|vuestra))|\bno vuelva\w? a (?:escribir|contactar|enviar)\w{0,3}",
         r"\b(?:schrijf|meld) (?:mij|me|ons)(?: aub| alstublieft| graag)? (?:uit|af)\b"
         r"|\b(?:verwijder|haal) (?:mij|me|ons|mijn)\b[\w\s-]{0,40}|\bgeen (?:verdere "
-        r"|e-?)?(?:mails?|e-?mails?|berichten) meer\b|\b(?:mail|contacteer|benader|stuur"
+        r"|e-?)?(?:mails?|e-?mails?|berichten) meer\b(?! over )|\b(?:mail|contacteer|benader|stuur"
         r"|schrijf) (?:mij|me|ons)\b[\w\s]{0,15}\bniet meer|\b(?:stop met|wil niet meer|wens geen"
         r"|wil geen)[\w\s]{0,20}(?:mailen|mails|sturen|benaderd|contact|ontvangen|schrijven)"
-        r"|\bmij (?:graag )?(?:uitschrijven|afmelden)\b",
+        r"|\b(?:mij|me|ons) (?:graag )?(?:uitschrijven|afmelden)\b"
+        r"|\bstop met (?:mij |me |ons )?(?:te )?(?:mail|stur|benader|contact|schrijv|spam)\w{0,6}",
         r"\b(?:remov|retir|exclu|delet|descadastr|elimin)\w{1,4}(?:-?me| meu| o meu| os meus"
         r"| meus)\b|\b(?:me|favor) (?:remov|retir|exclu|descadastr|tir)\w{1,3}\b"
         r"|\bnao (?:me )?(?:envi|mand|escrev|contat|contact)\w{1,5}(?: me"
         r"|-me)?[\w\s]{0,20}\bmais\b|\bnao (?:quero|desejo|gostaria de)(?: mais)? (?:receber"
-        r"|ser contat|ser contact|mais)|\bpare de (?:me )?(?:enviar|mandar|escrever|contat"
+        r"|ser contat|ser contact|mais)|\bparem? de (?:me |nos )?(?:enviar|mandar|escrever|contat"
         r"|contact)|\bcancelar (?:a |minha )?(?:minha )?(?:inscricao|subscricao|assinatura)",
-        r"\b(?:rimuov|cancell|toglie|elimin)\w{0,6}(?:mi|temi)\b|\b(?:rimuov|cancell"
+        r"\bdisiscri\w{2,8}\b|\bapag\w{1,4}-me\b|\b(?:rimuov|cancell|toglie|elimin)\w{0,6}(?:mi|temi)\b"
+        r"|\b(?:rimuov|cancell"
         r"|elimin)\w{1,4} (?:il mio|i miei|la mia)\b|\bnon (?:mi |ci )?(?:contatt|scriv|mand"
         r"|invi)\w{1,6}(?:mi|temi)? (?:piu|mai piu)|\bnon (?:voglio|desidero"
         r"|intendo) (?:piu )?(?:ricevere|essere contatt)|\bsmett\w{1,5} di (?:scriv|contatt|mand"
@@ -145,6 +164,9 @@ def by_text(fresh: str) -> str:
     for candidate in (folded, *lines[:1], *(lines[1:2] if len(lines) <= 3 else ())):
         if len(candidate) <= _SHORT_CHARS and _bare(candidate) in _WORDS and len(folded) <= 4 * _SHORT_CHARS:
             return f"says only: “{_bare(candidate)}”"
+    last = _bare(_SENTENCE_END.split(folded)[-1]) if len(folded) <= _SHORT_CHARS else ""
+    if last in _CLEAR_WORDS:
+        return f"ends in: “{last}”"
     for pattern in _REQUESTS:
         for match in pattern.finditer(folded):
             before = folded[max(0, match.start() - 60) : match.start()]

@@ -17,6 +17,16 @@ class Kind(StrEnum):
     OTHER = "other"
 
 
+class Intent(StrEnum):
+    """What a person who replied wants, as far as rules can tell."""
+
+    INTERESTED = "interested"
+    NOT_INTERESTED = "not_interested"
+    NOT_NOW = "not_now"
+    WRONG_PERSON = "wrong_person"
+    UNSURE = "unsure"
+
+
 class Severity(StrEnum):
     """How final a failure is; only `hard` may stop a sequence."""
 
@@ -40,7 +50,8 @@ class Facts:
     """What the matching step reads: all of it as the message claims it, none of it proven.
 
     `references` holds In-Reply-To and References first, then ids found in a returned or attached original.
-    `to_addresses` keeps plus tags and includes Delivered-To and X-Original-To.
+    `to_addresses` keeps plus tags and includes Delivered-To and X-Original-To. `dispatch_mark` is what
+    X-Segue-Dispatch says: our Message-ID without brackets, on a copy of what we sent.
     """
 
     message_id: str = ""
@@ -49,6 +60,7 @@ class Facts:
     to_addresses: tuple[str, ...] = ()
     subject: str = ""
     date: datetime | None = None
+    dispatch_mark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +71,14 @@ class Verdict:
     receipt.
     original_message_ids: ids of the messages that a bounce or complaint returns.
     text: the fresh text of a reply, opt_out or auto_reply, without quotes and signature.
+    intent: what a reply wants; None for every other kind.
     """
 
     kind: Kind
     evidence: tuple[str, ...]
     facts: Facts = field(default_factory=Facts)
     text: str = ""
+    intent: Intent | None = None
     until: date | None = None
     out_of_office: bool = False
     recipients: tuple[FailedRecipient, ...] = ()
