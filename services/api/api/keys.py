@@ -81,8 +81,20 @@ def key_from_header(header: str | None, *, basic: bool) -> PresentedKey | None:
     if scheme.lower() == "bearer":
         return parse_key(value.strip())
     if basic and scheme.lower() == "basic":
-        return parse_key(_basic_password(value.strip()))
+        return parse_key(basic_password(header))
     return None
+
+
+def basic_password(header: str | None) -> str:
+    """The password of Basic credentials (RFC 7617), whatever the name; empty for any other header."""
+    scheme, _, encoded = (header or "").partition(" ")
+    if scheme.lower() != "basic":
+        return ""
+    try:
+        text = b64decode(encoded.strip(), validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError, ValueError):
+        return ""
+    return text.partition(":")[2]
 
 
 def secret_hash(secret: str) -> str:
@@ -130,11 +142,3 @@ def use_is_news(stored: Document, now: datetime) -> bool:
     """Whether `last_used` is old enough to be written again."""
     last: datetime | None = stored.get("last_used")
     return last is None or (now - last).total_seconds() >= USED_EVERY_SECONDS
-
-
-def _basic_password(encoded: str) -> str:
-    try:
-        text = b64decode(encoded, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError, ValueError):
-        return ""
-    return text.partition(":")[2]

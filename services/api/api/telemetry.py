@@ -11,5 +11,6 @@ LEFT_TO_SWEEP = counter("segue_api_letters_left_to_sweep", "Messages that could 
 KAFKA = gauge(
     "segue_api_kafka_connected", "1 while Kafka acknowledges, 0 while letters are left to the sweep"
 )
-INBOUND = counter("segue_api_inbound", "Inbound webhooks", ["result"])
+INBOUND = counter("segue_api_inbound", "Inbound messages, and posts refused", ["source", "result"])
+RECEIPTS = counter("segue_api_receipts", "Receipts of text messages", ["status"])
 LIVE_PAGES = gauge("segue_api_live_pages", "Open live pages")
