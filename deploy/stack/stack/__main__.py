@@ -73,7 +73,7 @@ def run_everything(given: argparse.Namespace) -> int:
     """Brokers, mail server and services until SIGINT or SIGTERM, with a workspace to try things in."""
     with run_folder(given.folder) as folder, interruptible(), ExitStack() as running:
         with progress_shown() as progress:
-            mail, segue = _start(running, folder, progress)
+            mail, segue = _start(running, folder, progress, watcher=True)
         access = segue.bootstrap("Our Co", RECRUITER)
         _print_access(segue, access, mail)
         _wait_for_ctrl_c()
@@ -163,12 +163,16 @@ def _start(
     progress: Progress,
     clock_speed: float = 1.0,
     settings: Mapping[str, str] | None = None,
+    *,
+    watcher: bool = False,
 ) -> tuple[SmtpServer, System]:
     """The brokers, a mail server and the services; `running` stops them."""
     found = running.enter_context(brokers(folder, progress))
     mail = running.enter_context(SmtpServer(folder / "mail"))
     progress("starting the services")
-    segue = running.enter_context(system(folder, found, clock_speed=clock_speed, settings=settings))
+    segue = running.enter_context(
+        system(folder, found, clock_speed=clock_speed, settings=settings, watcher=watcher)
+    )
     _print_addresses(found, folder)
     return mail, segue
 

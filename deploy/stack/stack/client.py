@@ -80,10 +80,13 @@ class Client:
         async with self._session.post(f"/v1/inbound/{mailbox['id']}", data=raw, headers=headers) as answer:
             return await _checked(answer)
 
-    async def connect(self, address: str, host: str, port: int) -> Json:
-        """Connect a mailbox that sends through a mail server on this machine; with its `inbound_secret`."""
+    async def connect(self, address: str, host: str, port: int, *, imap: Json | None = None) -> Json:
+        """Connect a mailbox that sends through a mail server on this machine; with its `inbound_secret`.
+
+        `imap` is where answers are looked for.
+        """
         smtp = {"host": host, "port": port, "security": "none"}
-        return await self.post("/v1/mailboxes", {"address": address, "smtp": smtp})
+        return await self.post("/v1/mailboxes", {"address": address, "smtp": smtp, "imap": imap})
 
     async def publish(self, document: str) -> str:
         """Save a sequence written in YAML; its id."""

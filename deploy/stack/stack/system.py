@@ -17,6 +17,9 @@ from stack.ports import free_port
 from stack.processes import Process, http_ok, stop_all, supervise
 
 SERVICES = ("scheduler", "sender", "reply_detector", "api")
+WATCHER = "watcher"
+COMMANDS = {WATCHER: ("reply_detector", "watch")}
+"""What is not a service of its own: a second process of one."""
 START_SECONDS = 60.0
 RESTART_SECONDS = 0.5
 SECRET_KEY = "a key for one machine and one run, not for production"  # noqa: S105 - nothing outlives the run
@@ -71,12 +74,14 @@ def system(
     instances: Mapping[str, int] | None = None,
     supervised: bool = False,
     faults: bool = False,
+    watcher: bool = False,
 ) -> Iterator[System]:
     """Start the services, wait until each is ready, stop them at the end, the API first.
 
     `settings` are further environment variables, `instances` how many of a service (one, if not named).
     `supervised`: a process that ends is started again, as Kubernetes does. `faults`: it may be told to kill
-    itself. Database and topics are named anew at every start, so that several systems can share brokers.
+    itself. `watcher`: with the mailbox watcher, for mailboxes that have an IMAP server. Database and topics
+    are named anew at every start, so that several systems can share brokers.
     """
     name = f"s{uuid4().hex[:10]}"
     api_port, scheduler_port = free_port(), free_port()
@@ -94,7 +99,7 @@ def system(
         **(settings or {}),
     }
     running = System(folder, f"http://127.0.0.1:{api_port}", environment)
-    for service in SERVICES:
+    for service in (*SERVICES, WATCHER) if watcher else SERVICES:
         for number in range(1, (instances or {}).get(service, 1) + 1):
             each = service if number == 1 else f"{service}-{number}"
             port = {"api": api_port, "scheduler": scheduler_port}.get(each) or free_port()
@@ -116,7 +121,7 @@ def system(
 def _process(name: str, service: str, folder: Path, env: Mapping[str, str], port: int) -> Process:
     return Process(
         name,
-        [sys.executable, "-m", service],
+        [sys.executable, "-m", *COMMANDS.get(service, (service,))],
         log_folder=folder / "logs",
         env=env,
         ready=http_ok(f"http://127.0.0.1:{port}/health/ready"),
