@@ -1,18 +1,16 @@
 """Prospects from a CSV file: the header names fields, other columns are tokens, a bad row says why."""
 
-import csv
-import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from api.problems import FieldError, bad_request, invalid_at
+from api.csv_table import read_table
+from api.problems import FieldError, invalid_at
 from segue_contracts.prospect import Prospect
 
 MAX_COLUMNS = 250
 FIELDS = frozenset(Prospect.model_fields) - {"tokens", "dates"}
-DELIMITERS = (",", ";", "\t")
 _ALIASES = {
     "e_mail": "email",
     "mail": "email",
@@ -42,24 +40,11 @@ class Column:
 
 
 def rows(text: str, most: int) -> Iterator[Row]:
-    """The rows below the header; Problem 400 for text that is no CSV, 422 for a header that can't be used.
-
-    Commas, semicolons or tabs, as the header shows; cells may hold line breaks in quotes (RFC 4180).
-    """
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
-    columns = header(next(_read(lines), []))
-    found = 0
-    before = lines.line_num
-    for cells in _read(lines):
-        line, before = before + 1, lines.line_num
-        if not any(cell.strip() for cell in cells):
-            continue
-        found += 1
-        if found > most:
-            raise invalid_at("", f"has more than {most} rows: split the file")
+    """The rows below the header; Problem 400 for text that is no CSV, 422 for a header that can't be used."""
+    names, found = read_table(text, most)
+    columns = header(names)
+    for line, cells in found:
         yield row(line, columns, cells)
-    if not found:
-        raise invalid_at("", "has a header and no rows")
 
 
 def header(names: Sequence[str]) -> list[Column]:
@@ -105,16 +90,3 @@ def row(line: int, columns: Sequence[Column], cells: Sequence[str]) -> Row:
             group = data.setdefault(where.group, {}) if where.group else data
             group[where.name] = value
     return Row(line, data)
-
-
-def _read(lines: Iterator[list[str]]) -> Iterator[list[str]]:
-    try:
-        yield from lines
-    except csv.Error as error:
-        line = getattr(lines, "line_num", 0)
-        raise bad_request("malformed-csv", f"The body is not CSV: line {line}: {error}.") from None
-
-
-def _delimiter(text: str) -> str:
-    first = text.split("\n", 1)[0]
-    return max(DELIMITERS, key=first.count)

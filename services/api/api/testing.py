@@ -1,0 +1,131 @@
+"""An API for tests: its real parts over a real MongoDB, Kafka as nothing, and DNS that is written down."""
+
+import contextlib
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from typing import Any
+from uuid import UUID, uuid4
+
+from aiohttp.test_utils import TestClient, TestServer
+
+from api.application import application
+from api.bootstrap import Wanted, bootstrap
+from api.deliverability import Address
+from api.resolver import DnsTrouble
+from api.routing import Api
+from api.settings import ApiSettings
+from api.store import ensure_indexes
+from api.wiring import assemble
+from chassis.kafka import Record
+from chassis.store import Database
+from chassis.testing import FrozenClock, fresh_database, fresh_name
+
+
+class Zone:
+    """Answers from what it was given, counts what it was asked; a name in `silent` gets no answer."""
+
+    def __init__(self) -> None:
+        self.texts: dict[str, list[str]] = {}
+        self.hosts: dict[str, list[str]] = {}
+        self.exchanges: dict[str, list[str]] = {}
+        self.silent: set[str] = set()
+        self.asked: list[str] = []
+
+    def text(self, name: str, *texts: str) -> None:
+        """Publish TXT records at a name, instead of those before."""
+        self.texts[name] = list(texts)
+
+    async def txt(self, name: str) -> tuple[str, ...]:
+        return tuple(self._answer(name, self.texts))
+
+    async def mx(self, name: str) -> tuple[str, ...]:
+        return tuple(self._answer(name, self.exchanges))
+
+    async def addresses(self, name: str) -> tuple[Address, ...]:
+        return tuple(ip_address(each) for each in self._answer(name, self.hosts))
+
+    def _answer(self, name: str, records: dict[str, list[str]]) -> Iterable[str]:
+        self.asked.append(name)
+        if name in self.silent:
+            raise DnsTrouble(name)
+        return records.get(name, ())
+
+
+class _Nowhere:
+    async def publish(self, records: Sequence[Record]) -> None:
+        return
+
+
+@dataclass
+class Served:
+    """A running API with a workspace and a key of every scope."""
+
+    api: Api
+    database: Database
+    clock: FrozenClock
+    zone: Zone
+    client: TestClient[Any, Any]
+    made: dict[str, str]
+    keys: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def workspace(self) -> UUID:
+        return UUID(self.made["workspace_id"])
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        status: int = 200,
+        key: str | None = None,
+        **more: Any,
+    ) -> Any:
+        """The answer as data, or as text where it is no JSON; it must have that status."""
+        headers = {"Authorization": f"Bearer {key or self.made['api_key']}"} | more.pop("headers", {})
+        response = await self.client.request(method, path, json=body, headers=headers, **more)
+        text = await response.text()
+        assert response.status == status, text
+        return await response.json(content_type=None) if "json" in response.content_type else text
+
+    async def csv(self, path: str, text: str, *, status: int = 200) -> Any:
+        """POST a CSV file."""
+        headers = {"Content-Type": "text/csv"}
+        return await self.call("POST", path, data=text.encode(), headers=headers, status=status)
+
+    async def key(self, *scopes: str) -> str:
+        """Another key."""
+        made = await self.call("POST", "/v1/api-keys", {"name": "k", "scopes": list(scopes)}, status=201)
+        return str(made["key"])
+
+    async def other_workspace(self) -> str:
+        """A key of every scope of another workspace."""
+        wanted = Wanted(f"Other {uuid4()}", "eve@other.example", "Eve", False)
+        return (await bootstrap(wanted, self.api.store.people, self.clock))["api_key"]
+
+    async def audited(self) -> list[tuple[str, str]]:
+        """What the audit log says was done, and to what, in that order."""
+        found = await self.call("GET", "/v1/audit-log")
+        return [(each["action"], each["target"]) for each in reversed(found["items"])]
+
+
+@contextlib.asynccontextmanager
+async def serving(mongodb_uri: str, public_url: str = "https://segue.example") -> AsyncIterator[Served]:
+    """An API over a database of its own, which is deleted at the end."""
+    settings = ApiSettings(
+        kafka_bootstrap_servers="unused:9092",
+        mongodb_uri=mongodb_uri,
+        mongodb_database=fresh_name(),
+        secret_keys="a key for tests of sixteen or more",  # noqa: S106 - it guards nothing
+        public_url=public_url,
+    )
+    clock, zone = FrozenClock(), Zone()
+    async with fresh_database(settings) as database:
+        await ensure_indexes(database)
+        api = assemble(settings, clock, database, _Nowhere(), zone)
+        made = await bootstrap(Wanted("Our Co", "ana@ourco.example", "Ana", False), api.store.people, clock)
+        async with TestClient(TestServer(application(api))) as client:
+            yield Served(api, database, clock, zone, client, made)
+        await api.scheduler.close()
