@@ -1,12 +1,14 @@
 """A burst of due mails through Segue and through two Celery pipelines, on the same two cores, in one run.
 
-Run: `python -m tests.bench.burst [--due 20000] [--all 100000] [--rounds 3]`. docs/performance.md says what is
-measured and what is not. Exit 2: something must be installed first. Exit 1: a mail was lost or doubled.
+Run: `python -m tests.bench.burst [--due 20000] [--all 100000] [--rounds 3] [--celery-processes 2]`.
+docs/performance.md says what is measured and what is not. Exit 2: something must be installed first. Exit 1:
+a mail was lost or doubled.
 """
 
 import argparse
 import contextlib
 import json
+import os
 import signal
 import statistics
 import sys
@@ -38,8 +40,14 @@ GRACE_SECONDS = 1.0
 """How long after the end a doubled mail may still turn up."""
 CONNECTIONS_PER_MAILBOX = 5
 """200 in all. The peers have one for each worker process: a process sends one mail after the other."""
+SETTINGS = {
+    # All mailboxes send through one server here, so it may have all connections.
+    "SEGUE_SMTP_PER_MAILBOX": str(CONNECTIONS_PER_MAILBOX),
+    "SEGUE_SMTP_PER_HOST": str(crowd.MAILBOXES * CONNECTIONS_PER_MAILBOX),
+}
 SEGUE = "segue"
 SERVICES = ("scheduler", "sender")
+SCANS = {"celery, a task a mail": "scan_for_each", "celery, tasks of 50": "scan_for_chunks"}
 
 
 class Wrong(RuntimeError):
@@ -79,7 +87,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--due", type=int, default=20_000, help="enrollments in the burst")
     parser.add_argument("--all", type=int, default=100_000, help="enrollments in the database")
     parser.add_argument("--rounds", type=int, default=3, help="of each pipeline; the median counts")
-    parser.add_argument("--only", choices=sorted(PIPELINES), help="one pipeline, while working on it")
+    parser.add_argument("--only", choices=[SEGUE, *SCANS], help="one pipeline, while working on it")
+    parser.add_argument(
+        "--celery-processes",
+        type=int,
+        nargs="+",
+        default=[2],
+        metavar="N",
+        help="Celery's concurrency, each in turn",
+    )
     given = parser.parse_args(arguments)
     if missing := ground.missing():
         print("\n".join(missing), file=sys.stderr)
@@ -87,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ground.two_cores()
     # The sink changes its user, which takes it off the leash: only an orderly end stops it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    chosen = [given.only] if given.only else list(PIPELINES)
+    chosen = pipelines(given.only, given.celery_processes)
     with tempfile.TemporaryDirectory(prefix="segue-burst-") as folder, prepared(Path(folder), given) as stand:
         try:
             measured = rounds(stand, chosen, given.rounds)
@@ -95,18 +111,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except Wrong as error:
             print(error, file=sys.stderr)
             return 1
-        print("\n".join([*table(measured, given.due), *shares(measured, given.due)]))
+        print("\n".join([*used(given), *table(measured, given.due), *shares(measured, given.due)]))
         if pictured is not None:
             print("\n".join(picture(stand, pictured, given.due)))
     return 0
 
 
-def rounds(stand: Ground, chosen: Sequence[str], count: int) -> dict[str, list[Measured]]:
+def pipelines(only: str | None, celery_processes: Sequence[int]) -> dict[str, Round]:
+    """What is measured, by name: Segue, and each way of Celery with each number of processes."""
+    found: dict[str, Round] = {} if only in SCANS else {SEGUE: segue}
+    for name, scan in SCANS.items():
+        if only in (None, name):
+            found |= {f"{name}, {n} processes": celery(scan, n) for n in celery_processes}
+    return found
+
+
+def rounds(stand: Ground, chosen: Mapping[str, Round], count: int) -> dict[str, list[Measured]]:
     """Each pipeline in turn, so that whatever else the machine does meets all of them."""
     measured: dict[str, list[Measured]] = {name: [] for name in chosen}
     for number in range(1, count + 1):
-        for name in chosen:
-            measured[name].append(one_round(stand, name, PIPELINES[name]))
+        for name, pipeline in chosen.items():
+            measured[name].append(one_round(stand, name, pipeline))
             seconds = measured[name][-1].recorded
             tell(f"round {number} of {count}, {name}: {seconds:.1f} s, none lost or doubled")
     return measured
@@ -115,17 +140,24 @@ def rounds(stand: Ground, chosen: Sequence[str], count: int) -> dict[str, list[M
 # ---- what is printed ----------------------------------------------------------------------------
 
 
+def used(given: argparse.Namespace) -> Iterator[str]:
+    """With what it was measured; everything else has its default."""
+    yield f"\n{given.due:,} due of {given.all:,}, {given.rounds} rounds, {len(os.sched_getaffinity(0))} cores"
+    yield f"segue: {' '.join(f'{name}={value}' for name, value in SETTINGS.items())}"
+    yield f"celery: {' '.join(WORKER)}"
+
+
 def table(measured: Mapping[str, Sequence[Measured]], due: int) -> Iterator[str]:
     """Medians: mails a second until the last is at the sink, and until the last is recorded; the ratio of the
     latter.
     """
-    yield f"\n{'':22}{'at the sink':>16}{'recorded':>16}{'':6}{'Segue is':>12}"
+    yield f"\n{'':36}{'at the sink':>16}{'recorded':>16}{'':6}{'Segue is':>12}"
     own = _median(measured[SEGUE], due) if SEGUE in measured else None
     for name, each in measured.items():
         at_sink = statistics.median(due / m.at_sink for m in each)
         recorded = _median(each, due)
         ratio = f"{own / recorded:10.1f} x" if own and name != SEGUE else ""
-        yield f"{name:22}{at_sink:>14,.0f}/s{recorded:>14,.0f}/s{'':6}{ratio:>12}"
+        yield f"{name:36}{at_sink:>14,.0f}/s{recorded:>14,.0f}/s{'':6}{ratio:>12}"
 
 
 def _median(each: Sequence[Measured], due: int) -> float:
@@ -227,12 +259,7 @@ def _service(stand: Ground, database: str, name: str, module: Sequence[str]) -> 
     settings = {
         **crowd.environment(stand.brokers, database),
         "SEGUE_HTTP_PORT": str(port),
-        # All mailboxes send through one server here, so it may have all connections and all of the memory.
-        "SEGUE_SMTP_PER_MAILBOX": str(CONNECTIONS_PER_MAILBOX),
-        "SEGUE_SMTP_PER_HOST": str(crowd.MAILBOXES * CONNECTIONS_PER_MAILBOX),
-        "SEGUE_MAX_PER_HOST": "2000",
-        # On a machine this small a burst waits for its own CPU; what waits is not what is measured.
-        "SEGUE_ROOM_SECONDS": "12",
+        **SETTINGS,
     }
     return Process(
         name,
@@ -257,8 +284,8 @@ def _outcomes(url: str) -> int:
 # ---- Celery -------------------------------------------------------------------------------------
 
 
-def celery(scan: str) -> Round:
-    """A worker with two processes; the scan is asked for at the due instant, as if beat had ticked then."""
+def celery(scan: str, processes: int) -> Round:
+    """A worker; the scan is asked for at the due instant, as if beat had ticked then."""
 
     def run(stand: Ground, database: str) -> Measured:
         ready = stand.folder / f"{database}.ready"
@@ -270,7 +297,7 @@ def celery(scan: str) -> Round:
         }
         worker = Process(
             "celery",
-            _celery("worker", "--pool=prefork", "--concurrency=2", "--loglevel=WARNING", *WITHOUT),
+            _celery("worker", f"--concurrency={processes}", *WORKER),
             log_folder=stand.folder / "logs",
             cwd=ROOT,
             env=environment,
@@ -296,7 +323,13 @@ def celery(scan: str) -> Round:
     return run
 
 
-WITHOUT = ("--without-gossip", "--without-mingle", "--without-heartbeat")
+WORKER = (
+    "--pool=prefork",
+    "--loglevel=WARNING",
+    "--without-gossip",
+    "--without-mingle",
+    "--without-heartbeat",
+)
 
 
 def _celery(*arguments: str) -> list[str]:
@@ -348,12 +381,6 @@ def tell(step: str) -> None:
     """Progress, apart from the result."""
     print(f"· {step}", file=sys.stderr, flush=True)
 
-
-PIPELINES: dict[str, Round] = {
-    SEGUE: segue,
-    "celery, a task a mail": celery("scan_for_each"),
-    "celery, tasks of 50": celery("scan_for_chunks"),
-}
 
 if __name__ == "__main__":
     sys.exit(main())

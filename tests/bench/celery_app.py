@@ -1,9 +1,10 @@
 """The peers: outreach as Celery and Redis lead to it, one task a mail, and in its strongest form.
 
-Both keep to what the documentation advises for many short tasks: prefork, one process a core, no results, no
-events, JSON, a high prefetch, early acknowledgement (a crash then loses mails; keeping them would be slower),
-connections to the mail server and to MongoDB that live as long as the process. MongoDB's write concern is the
-driver's default, a majority.
+Both keep to what the documentation advises for many short tasks: prefork, no results, no events, JSON, a high
+prefetch, early acknowledgement (a crash then loses mails; keeping them would be slower), connections to the
+mail server and to MongoDB that live as long as the process. One process a core is the default; each of them
+waits for its mail server, so with a real one more may be faster. MongoDB's write concern is the driver's
+default, a majority.
 """
 
 import os

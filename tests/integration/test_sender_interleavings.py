@@ -25,8 +25,9 @@ from segue_contracts.events import Outcome, StageDue, StageOutcome
 from segue_contracts.message import Message
 from sender import steps
 from sender.settings import SenderSettings
-from sender.smtp import Aborted, Accepted, BeforeData, Broken, Deferred, Fault, Phase, Rejected, Reply, Target
+from sender.smtp import Aborted, Accepted, Broken, Deferred, Fault, Phase, Rejected, Reply
 from sender.smtp import Outcome as SmtpOutcome
+from sender.smtp_pool import Letter
 from sender.wiring import Sender, assemble
 
 pytestmark = pytest.mark.stack
@@ -101,18 +102,25 @@ class Run:
 
     def slow_down(self, sender: Sender) -> None:
         """Park after each read and before each journal too."""
-        read, enter = sender.steps.reader.read, sender.email._journal.enter
+        reader, enter = sender.steps.reader, sender.email._journal.enter
+        read, again = reader.read, reader.again
 
-        async def read_and_park(look: Any) -> Any:
-            found = await read(look)
+        async def read_and_park(looks: Any) -> Any:
+            found = await read(looks)
             await self.point("after read")
             return found
 
-        async def park_and_enter(claim: Any) -> bool:
+        async def park_and_enter(draft: Any) -> bool:
             await self.point("before journal")
-            return await enter(claim)
+            return await enter(draft)
 
-        sender.steps.reader.read = read_and_park  # type: ignore[assignment]
+        async def read_again_and_park(look: Any) -> Any:
+            found = await again(look)
+            await self.point("after read")
+            return found
+
+        reader.read = read_and_park  # type: ignore[method-assign]
+        reader.again = read_again_and_park  # type: ignore[method-assign]
         sender.email._journal.enter = park_and_enter  # type: ignore[method-assign]
 
     async def still(self) -> None:
@@ -331,16 +339,21 @@ class Server:
 
     run: Run
     index: int
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
-    async def send(
-        self,
-        target: Target,
-        envelope_from: str,
-        rcpt: str,
-        data: bytes,
-        before_data: BeforeData | None = None,
-    ) -> SmtpOutcome:
-        assert before_data is not None
+    def post(self, letter: Letter) -> None:
+        task = asyncio.create_task(self.carry(letter))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def carry(self, letter: Letter) -> None:
+        try:
+            result: SmtpOutcome | Exception = await self.transact(letter)
+        except ABug as error:
+            result = error
+        await letter.ended(result)
+
+    async def transact(self, letter: Letter) -> SmtpOutcome:
         run, answer = self.run, self.run.answers.pop() if self.run.answers else "accept"
         refusals: dict[str, SmtpOutcome] = {
             "broken": Broken(Phase.CONNECT, "no route"),
@@ -349,8 +362,9 @@ class Server:
         }
         if answer in refusals:
             return refusals[answer]
-        if not await before_data():
+        if not await letter.before_data():
             return Aborted()
+        data = letter.envelope.data
         self.data_begins(data)
         await run.point("smtp.data")
         if answer.startswith("accept"):

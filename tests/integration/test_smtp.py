@@ -25,6 +25,7 @@ from sender.smtp import (
     Broken,
     Connection,
     Deferred,
+    Envelope,
     Fault,
     Outcome,
     Phase,
@@ -296,7 +297,7 @@ async def carry(
     """Connect and send once."""
     connection = Connection(target(server, **changes), "me.example", timeouts, tls)
     failure = await connection.connect()
-    outcome = failure or await connection.send(FROM, TO, DATA)
+    outcome = failure or await connection.send(Envelope(FROM, TO, DATA))
     if isinstance(outcome, Broken):
         assert not connection.usable
     connection.close()
@@ -378,7 +379,7 @@ async def test_the_total_deadline_ends_what_patient_steps_would_wait_for(phase: 
 
 async def test_a_deadline_already_past_writes_nothing() -> None:
     async with running(Server()) as server, connected(server) as connection:
-        outcome = await connection.send(FROM, TO, DATA, deadline=asyncio.get_running_loop().time())
+        outcome = await connection.send(Envelope(FROM, TO, DATA), deadline=asyncio.get_running_loop().time())
         assert outcome == Broken(Phase.MAIL, "no answer in time", timed_out=True)
     assert server.verbs() == ["EHLO"]
 
@@ -394,7 +395,7 @@ async def test_a_deadline_that_passes_in_the_hook_sends_no_data() -> None:
             await passed
             return True
 
-        outcome = await connection.send(FROM, TO, DATA, slow, deadline)
+        outcome = await connection.send(Envelope(FROM, TO, DATA), slow, deadline)
         assert outcome == Broken(Phase.DATA, "no answer in time", timed_out=True)
         assert not outcome.maybe_accepted
     assert "DATA" not in server.verbs()
@@ -416,7 +417,7 @@ BIG *= 200_000
 
 async def test_a_body_the_server_does_not_read_is_surely_not_accepted() -> None:
     async with running(Server({"data": StallInBody()}, offers=())) as server, connected(server) as connection:
-        outcome = await connection.send(FROM, TO, BIG)
+        outcome = await connection.send(Envelope(FROM, TO, BIG))
         assert outcome == Broken(Phase.BODY, "no answer in time", timed_out=True)
         assert not outcome.maybe_accepted
         server.released.set()
@@ -432,7 +433,7 @@ async def test_a_cut_within_the_body_is_surely_not_accepted(
     server = Server({"data": CutInBody()}, (), contexts[0], implicit_tls=secure)
     changes: dict[str, Any] = {"security": "tls"} if secure else {}
     async with running(server), connected(server, tls=contexts[1], **changes) as connection:
-        outcome = await connection.send(FROM, TO, BIG)
+        outcome = await connection.send(Envelope(FROM, TO, BIG))
     assert isinstance(outcome, Broken)
     assert outcome.phase is Phase.BODY
     assert not outcome.maybe_accepted
@@ -459,7 +460,7 @@ async def test_a_premature_250_is_not_an_acceptance() -> None:
 )
 async def test_the_message_arrives_as_it_was(data: bytes) -> None:
     async with running(Server()) as server, connected(server) as connection:
-        assert isinstance(await connection.send(FROM, TO, data), Accepted)
+        assert isinstance(await connection.send(Envelope(FROM, TO, data)), Accepted)
     assert server.messages == [data if data.endswith(b"\r\n") or not data else data + b"\r\n"]
 
 
@@ -493,7 +494,7 @@ async def test_the_hook_is_asked_between_the_recipient_and_data() -> None:
             seen.append(server.verbs())
             return True
 
-        assert isinstance(await connection.send(FROM, TO, DATA, hook), Accepted)
+        assert isinstance(await connection.send(Envelope(FROM, TO, DATA), hook), Accepted)
     assert seen == [["EHLO", "MAIL", "RCPT"]]
 
 
@@ -503,20 +504,20 @@ async def test_the_hook_is_not_asked_for_a_refused_envelope(phase: Phase) -> Non
         raise AssertionError("asked")
 
     async with running(Server({phase.value: "550 no"})) as server, connected(server) as connection:
-        assert isinstance(await connection.send(FROM, TO, DATA, hook), Rejected)
+        assert isinstance(await connection.send(Envelope(FROM, TO, DATA), hook), Rejected)
 
 
 async def test_a_hook_that_says_no_resets_and_the_connection_serves_again() -> None:
     async with running(Server()) as server, connected(server) as connection:
-        assert await connection.send(FROM, TO, DATA, no) == Aborted()
-        assert isinstance(await connection.send(FROM, TO, DATA), Accepted)
+        assert await connection.send(Envelope(FROM, TO, DATA), no) == Aborted()
+        assert isinstance(await connection.send(Envelope(FROM, TO, DATA)), Accepted)
     assert server.verbs() == ["EHLO", "MAIL", "RCPT", "RSET", "MAIL", "RCPT", "DATA"]
 
 
 @pytest.mark.parametrize("act", ["500 no", Silence(), Cut(), "garbage"])
 async def test_a_reset_that_fails_closes_the_connection_and_changes_no_outcome(act: Act) -> None:
     async with running(Server({"rset": act})) as server, connected(server) as connection:
-        assert await connection.send(FROM, TO, DATA, no) == Aborted()
+        assert await connection.send(Envelope(FROM, TO, DATA), no) == Aborted()
         assert not connection.usable
 
 
@@ -526,7 +527,7 @@ async def test_a_hook_that_raises_closes_the_connection() -> None:
 
     async with running(Server()) as server, connected(server) as connection:
         with pytest.raises(TimeoutError, match="the database"):
-            await connection.send(FROM, TO, DATA, hook)
+            await connection.send(Envelope(FROM, TO, DATA), hook)
         assert not connection.usable
 
 
@@ -537,7 +538,7 @@ async def test_a_connection_lost_while_the_hook_is_asked_is_surely_not_accepted(
             await server.all_ended()
             return True
 
-        outcome = await connection.send(FROM, TO, DATA, hook)
+        outcome = await connection.send(Envelope(FROM, TO, DATA), hook)
     assert isinstance(outcome, Broken)
     assert outcome.phase is Phase.DATA
     assert not outcome.maybe_accepted
@@ -545,7 +546,7 @@ async def test_a_connection_lost_while_the_hook_is_asked_is_surely_not_accepted(
 
 async def test_a_cancelled_transaction_closes_the_connection() -> None:
     async with running(Server({"dot": Silence()})) as server, connected(server, PATIENT_STEPS) as connection:
-        sending = asyncio.create_task(connection.send(FROM, TO, DATA))
+        sending = asyncio.create_task(connection.send(Envelope(FROM, TO, DATA)))
         await server.event("dot").wait()
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -567,15 +568,15 @@ async def test_the_next_message_goes_after_a_refused_one(step: str, refusal: str
     good = DEFAULTS[step]
     server = Server({step: [refusal, good]}, OFFERS + ("PIPELINING",) * pipelining)
     async with running(server), connected(server) as connection:
-        assert isinstance(await connection.send(FROM, TO, DATA), Deferred | Rejected)
-        assert isinstance(await connection.send(FROM, TO, DATA), Accepted)
+        assert isinstance(await connection.send(Envelope(FROM, TO, DATA)), Deferred | Rejected)
+        assert isinstance(await connection.send(Envelope(FROM, TO, DATA)), Accepted)
     assert len(server.messages) == 2 if step == "dot" else 1
 
 
 async def test_many_messages_share_a_connection() -> None:
     async with running(Server(offers=(*OFFERS, "PIPELINING"))) as server, connected(server) as connection:
         for number in range(50):
-            outcome = await connection.send(FROM, f"bob{number}@acme.example", DATA)
+            outcome = await connection.send(Envelope(FROM, f"bob{number}@acme.example", DATA))
             assert isinstance(outcome, Accepted)
     assert server.connections == 1
     assert len(server.messages) == 50
@@ -682,7 +683,7 @@ async def test_only_what_is_offered_and_needed_is_asked_for(
     offers: tuple[str, ...], rcpt: str, data: bytes, parameters: str
 ) -> None:
     async with running(Server(offers=offers)) as server, connected(server) as connection:
-        assert isinstance(await connection.send(FROM, rcpt, data), Accepted)
+        assert isinstance(await connection.send(Envelope(FROM, rcpt, data)), Accepted)
     assert server.lines[1:3] == [f"MAIL FROM:<{FROM}>{parameters}", f"RCPT TO:<{rcpt}>"]
 
 
@@ -698,16 +699,16 @@ async def test_what_the_server_can_not_take_is_not_begun(
     offers: tuple[str, ...], rcpt: str, data: bytes, enhanced: str, kind: Fault
 ) -> None:
     async with running(Server(offers=offers)) as server, connected(server) as connection:
-        outcome = await connection.send(FROM, rcpt, data)
+        outcome = await connection.send(Envelope(FROM, rcpt, data))
         assert isinstance(outcome, Rejected)
         assert (outcome.enhanced, outcome.kind, outcome.phase) == (enhanced, kind, Phase.MAIL)
-        assert isinstance(await connection.send(FROM, TO, b"x\r\n"), Accepted)
+        assert isinstance(await connection.send(Envelope(FROM, TO, b"x\r\n")), Accepted)
     assert server.verbs() == ["EHLO", "MAIL", "RCPT", "DATA"]
 
 
 async def test_the_null_sender() -> None:
     async with running(Server()) as server, connected(server) as connection:
-        assert isinstance(await connection.send("", TO, b"x\r\n"), Accepted)
+        assert isinstance(await connection.send(Envelope("", TO, b"x\r\n")), Accepted)
     assert server.lines[1].startswith("MAIL FROM:<> ")
 
 
@@ -718,7 +719,7 @@ async def test_an_address_that_would_break_the_protocol_is_refused(address: str)
     async with running(Server()) as server, connected(server) as connection:
         for envelope in ((FROM, address), (address, TO), (FROM, "")):
             with pytest.raises(ValueError, match="address"):
-                await connection.send(*envelope, DATA)
+                await connection.send(Envelope(*envelope, DATA))
     assert server.verbs() == ["EHLO"]
 
 
@@ -736,7 +737,7 @@ async def test_a_message_through_tls(security: str, contexts: tuple[ssl.SSLConte
     server = Server({}, (*OFFERS, "STARTTLS"), contexts[0], implicit_tls=security == "tls")
     async with running(server), connected(server, tls=contexts[1], security=security) as connection:
         for _ in range(3):
-            assert isinstance(await connection.send(FROM, TO, BIG[:720_000]), Accepted)
+            assert isinstance(await connection.send(Envelope(FROM, TO, BIG[:720_000])), Accepted)
     assert [len(message) for message in server.messages] == [720_000] * 3
     assert server.verbs()[:3] == (
         ["EHLO", "STARTTLS", "EHLO"] if security == "starttls" else ["EHLO", "MAIL", "RCPT"]
@@ -837,15 +838,37 @@ def test_a_target_does_not_show_its_password() -> None:
 # --- the pool
 
 
+@dataclass(eq=False)
+class Letter:
+    """A message for the pool, without a hook, and what became of it."""
+
+    target: Target
+    envelope: Envelope = Envelope(FROM, TO, DATA)  # noqa: RUF009 - frozen
+    result: "asyncio.Future[Outcome | Busy | Exception]" = field(default_factory=asyncio.Future)
+
+    async def before_data(self) -> bool:
+        return True
+
+    async def ended(self, result: Outcome | Busy | Exception) -> None:
+        if not self.result.done():
+            self.result.set_result(result)
+
+
+async def posted(pool: Pool, mailbox: Target) -> Outcome | Busy | Exception:
+    letter = Letter(mailbox)
+    pool.post(letter)
+    return await letter.result
+
+
 @contextlib.asynccontextmanager
 async def pooled(
     server: Server, **changes: Any
-) -> AsyncIterator[Callable[[], Coroutine[Any, Any, Outcome | Busy]]]:
+) -> AsyncIterator[Callable[[], Coroutine[Any, Any, Outcome | Busy | Exception]]]:
     """A function that sends one message through a pool."""
     options: dict[str, Any] = {"timeouts": QUICK, "idle_seconds": 60, "room_seconds": 5, **changes}
     pool = Pool("me.example", **options)
     try:
-        yield lambda: pool.send(target(server), FROM, TO, DATA)
+        yield lambda: posted(pool, target(server))
     finally:
         await pool.close()
         assert pool.idle_connections == 0
@@ -865,7 +888,7 @@ async def test_the_pool_keeps_mailboxes_apart() -> None:
         pool = Pool("me.example", QUICK)
         for username in ("ana", "eve", "ana"):
             mailbox = target(server, username=username, password="secret")
-            assert isinstance(await pool.send(mailbox, FROM, TO, DATA), Accepted)
+            assert isinstance(await posted(pool, mailbox), Accepted)
         assert server.connections == 2
         assert pool.idle_connections == 2
         await pool.close()
@@ -959,11 +982,78 @@ async def test_no_room_in_time_is_busy_and_begins_nothing() -> None:
 async def test_a_slow_host_does_not_delay_another() -> None:
     async with running(Server({"dot": Silence()})) as slow, running(Server()) as quick:
         pool = Pool("me.example", PATIENT_STEPS, per_mailbox=1)
-        waiting = asyncio.create_task(pool.send(target(slow), FROM, TO, DATA))
+        waiting = asyncio.create_task(posted(pool, target(slow)))
         await slow.event("dot").wait()
-        assert isinstance(await pool.send(target(quick), FROM, TO, DATA), Accepted)
+        assert isinstance(await posted(pool, target(quick)), Accepted)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
         await pool.close()
         await quick.all_ended()
+
+
+async def test_a_burst_through_a_server_that_goes_on_is_never_told_busy() -> None:
+    async with running(Server()) as server, pooled(server, per_mailbox=1, waiting_per_host=1) as send:
+        outcomes = await asyncio.gather(*(send() for _ in range(50)))
+    assert all(isinstance(outcome, Accepted) for outcome in outcomes)
+
+
+async def test_what_comes_for_a_slow_server_is_busy_at_once_when_enough_wait() -> None:
+    async with running(Server({"dot": Silence()})) as server:
+        pool = Pool("me.example", PATIENT_STEPS, per_mailbox=1, waiting_per_host=1, room_seconds=60)
+        pool.post(Letter(target(server)))
+        await server.event("dot").wait()
+        waiting = Letter(target(server))
+        pool.post(waiting)
+        (lane,) = pool._mailboxes.values()
+        lane.letters[0] = (lane.letters[0][0] - 31, waiting)
+        assert await posted(pool, target(server)) == Busy()
+        assert not waiting.result.done()
+        await pool.close()
+
+
+@pytest.mark.parametrize("pipelining", [False, True])
+async def test_the_next_envelope_goes_along_with_the_dot_where_the_server_takes_it(pipelining: bool) -> None:
+    server = Server(offers=OFFERS + ("PIPELINING",) * pipelining)
+    seen: list[list[str]] = []
+
+    async def hook() -> bool:
+        seen.append(server.verbs()[1:])
+        return True
+
+    async with running(server), connected(server) as connection:
+        second = Envelope(FROM, "eve@acme.example", DATA)
+        assert isinstance(await connection.send(Envelope(FROM, TO, DATA), following=lambda: second), Accepted)
+        assert isinstance(await connection.send(second, hook), Accepted)
+    assert seen == [["MAIL", "RCPT", "DATA", "MAIL", "RCPT"]]
+    assert server.messages == [DATA, DATA]
+
+
+@pytest.mark.parametrize("step", ["mail", "rcpt", "dot"])
+@pytest.mark.parametrize("refusal", ["450 later", "550 no"])
+async def test_a_refusal_is_of_the_message_that_it_answers(step: str, refusal: str) -> None:
+    refused = {"dot": 0}.get(step, 1)
+    good = DEFAULTS[step]
+    acts: list[Act] = [refusal, good] if step == "dot" else [good, refusal, good]
+    async with (
+        running(Server({step: acts}, (*OFFERS, "PIPELINING"))) as server,
+        connected(server) as connection,
+    ):
+        letters = [Envelope(FROM, f"bob{number}@acme.example", DATA) for number in range(3)]
+        rest = iter(letters[1:])
+        outcomes = [await connection.send(each, following=lambda: next(rest, None)) for each in letters]
+    kinds = [isinstance(outcome, Accepted) for outcome in outcomes]
+    assert kinds == [number != refused for number in range(3)]
+
+
+async def test_a_connection_cut_after_the_dot_leaves_the_message_behind_it_unsent() -> None:
+    server = Server({"dot": Cut()}, (*OFFERS, "PIPELINING"))
+    async with running(server), connected(server, PATIENT_STEPS) as connection:
+        second = Envelope(FROM, TO, DATA)
+        first = await connection.send(Envelope(FROM, TO, DATA), following=lambda: second)
+        assert isinstance(first, Broken)
+        assert first.maybe_accepted
+        after = await connection.send(second)
+    assert isinstance(after, Broken)
+    assert not after.maybe_accepted
+    assert after.phase is Phase.MAIL

@@ -58,6 +58,7 @@ def test_the_bytes_of_a_plain_mail() -> None:
         b"Subject: Backend Engineer, 4 days a week\r\n"
         b"Date: Sat, 03 Oct 2026 09:05:07 +0000\r\n"
         b"Message-ID: <abc@ourco.example>\r\n"
+        b"X-Segue-Dispatch: abc@ourco.example\r\n"
         b"MIME-Version: 1.0\r\n"
         b'Content-Type: text/plain; charset="utf-8"\r\n'
         b"Content-Transfer-Encoding: 7bit\r\n"
@@ -508,5 +509,5 @@ def test_any_parts_are_composed_or_refused(subject: str, name: str, address: str
         return
     assert_wellformed(data)
     names = [line.partition(b":")[0] for line in header_lines(data) if not line.startswith(b" ")]
-    assert names[:5] == [b"From", b"To", b"Subject", b"Date", b"Message-ID"]
-    assert names[5:] == [b"MIME-Version", b"Content-Type", b"Content-Transfer-Encoding"]
+    assert names[:6] == [b"From", b"To", b"Subject", b"Date", b"Message-ID", b"X-Segue-Dispatch"]
+    assert names[6:] == [b"MIME-Version", b"Content-Type", b"Content-Transfer-Encoding"]

@@ -347,7 +347,7 @@ async def test_a_group_commit_gives_everybody_their_own_result_and_leaves_nobody
         await asyncio.sleep(0)
         return [2 * item for item in items]
 
-    together = Together(double, most=10, in_flight=2)
+    together: Together[int, int] = Together(double, most=10, in_flight=2)
     for _ in range(3):
         assert await asyncio.gather(*(together(n) for n in range(100))) == [2 * n for n in range(100)]
     assert len(batches) < 100
@@ -359,7 +359,7 @@ async def test_a_failed_batch_fails_everybody_in_it_and_nobody_after_it() -> Non
             raise ValueError("zero")
         return list(items)
 
-    together = Together(fragile, most=1)
+    together: Together[int, int] = Together(fragile, most=1)
     results = await asyncio.gather(together(0), together(1), return_exceptions=True)
     assert isinstance(results[0], ValueError)
     assert results[1] == 1
@@ -372,7 +372,7 @@ async def test_a_cancelled_caller_does_not_spoil_its_batch() -> None:
         await gate.wait()
         return list(items)
 
-    together = Together(slow, in_flight=1)
+    together: Together[int, int] = Together(slow, in_flight=1)
     first, second = asyncio.ensure_future(together(1)), asyncio.ensure_future(together(2))
     await asyncio.sleep(0)
     first.cancel()

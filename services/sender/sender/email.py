@@ -1,9 +1,10 @@
 """The e-mail channel: steps 3 to 6 for one message, from the template to what the server said."""
 
+import asyncio
 import logging
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Protocol
@@ -11,10 +12,10 @@ from uuid import UUID
 
 from chassis import faults
 from chassis.caps import caps_of
-from chassis.documents import Document, MailboxView, WorkspaceView
+from chassis.documents import Document, MailboxView, SigningView, WorkspaceView
 from chassis.errors import Retry
 from chassis.secrets import Secrets
-from chassis.telemetry import fields, timed
+from chassis.telemetry import fields
 from chassis.templates import TemplateError, compile_template
 from chassis.tokens import token_values
 from chassis.wording import first_subject, reply_subject
@@ -22,21 +23,23 @@ from segue_contracts.message import Channel
 from segue_contracts.sequence import Limits, Stage, Thread
 from sender import metrics, model
 from sender.compose import Address, ComposeError, Mail, compose, message_id, wire_address
+from sender.dkim import Signer, StoredKey
 from sender.domains import Domains
 from sender.model import Claim, Settlement
 from sender.reading import Plan, Read
 from sender.settings import SenderSettings
 from sender.slots import Limited, Slots, Spends
-from sender.smtp import Aborted, BeforeData, Outcome, Security, Target
-from sender.smtp_pool import Busy
+from sender.smtp import Aborted, Envelope, Outcome, Security, Target
+from sender.smtp_pool import Busy, Letter
 from sender.steps import Carried, Steps
-from sender.store import Draft, Parent
-from sender.together import Together
+from sender.store import INLINE_BYTES, Draft, Parent
 from sender.transmission import Journal, Moves, Transmission
 
 log = logging.getLogger(__name__)
 
 TARGETS_KEPT = 1000
+AT_ONCE = 20
+"""Messages to write before the mail servers have their turn."""
 MISSING_SECONDS = 600.0
 """How long to wait for a mailbox or version that is not there; a person has to act."""
 
@@ -46,24 +49,20 @@ class Bodies(Moves, Spends, Protocol):
 
     async def mailboxes(self, workspaces: Iterable[UUID], ids: Iterable[UUID]) -> dict[UUID, MailboxView]: ...
     async def workspaces(self, ids: Iterable[UUID]) -> dict[UUID, WorkspaceView]: ...
+    async def signing(
+        self, workspaces: Iterable[UUID], domains: Iterable[str]
+    ) -> dict[tuple[UUID, str], SigningView]: ...
     async def parents(
         self, workspaces: Iterable[UUID], enrollments: Iterable[UUID]
     ) -> dict[UUID, Parent]: ...
-    async def keep_bodies(self, drafts: Sequence[Draft]) -> list[bool]: ...
+    async def put_file(self, claim: Claim, body: bytes) -> str: ...
     async def body(self, claim: Claim) -> bytes | None: ...
 
 
-class Sends(Protocol):
+class Posts(Protocol):
     """What the channel needs of the SMTP pool."""
 
-    async def send(
-        self,
-        target: Target,
-        envelope_from: str,
-        rcpt: str,
-        data: bytes,
-        before_data: BeforeData | None = None,
-    ) -> Outcome | Busy: ...
+    def post(self, letter: Letter) -> None: ...
 
 
 class Unrenderable(Exception):
@@ -80,13 +79,13 @@ class Misconfigured(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A message whose bytes are stored, and how it travels."""
+    """A message as it travels, and what its journal keeps of it."""
 
     target: Target
     mailbox_id: UUID
-    envelope_from: str
+    envelope: Envelope
     recipient: str
-    body: bytes
+    draft: Draft
     limited: Limited
 
 
@@ -94,7 +93,7 @@ class Email:
     """One for the process."""
 
     def __init__(
-        self, store: Bodies, pool: Sends, steps: Steps, secrets: Secrets, settings: SenderSettings
+        self, store: Bodies, pool: Posts, steps: Steps, secrets: Secrets, settings: SenderSettings
     ) -> None:
         self._store = store
         self._pool = pool
@@ -102,52 +101,60 @@ class Email:
         self._secrets = secrets
         self._settings = settings
         self._message_key = secrets.keyed("message-id")
+        self._signer = Signer(secrets.decrypt)
         self._journal = Journal(store, steps.clock)
         self._slots = Slots(store, steps.clock)
         self._domains = Domains(settings.per_domain_per_minute, steps.clock.monotonic)
-        self._keep = Together(store.keep_bodies)
-        self._material = Together(self._materials)
-        self._on_host: Counter[tuple[str, int]] = Counter()
         self._target = lru_cache(maxsize=TARGETS_KEPT)(self._decrypted_target)
 
-    async def carry(self, carried: Carried, read: Read) -> None:
-        """Steps 3 to 7 for a claim whose read says go."""
+    async def carry(self, items: Sequence[tuple[Carried, Read]]) -> None:
+        """Step 3 for claims whose reads say go; steps 4 to 7 follow as the mail servers have room."""
+        materials = await self._materials([_wanted(carried.claim, read) for carried, read in items])
+        for number, ((carried, read), material) in enumerate(zip(items, materials, strict=True)):
+            if number % AT_ONCE == AT_ONCE - 1:
+                await asyncio.sleep(0)
+            with carried:
+                await self._carry(carried, read, material)
+
+    async def _carry(self, carried: Carried, read: Read, material: "_Material") -> None:
         claim = carried.claim
         try:
-            ready = await self._prepare(claim, read)
+            ready = await self._ready(claim, read, material)
         except Unrenderable as error:
             log.info("not renderable", extra=_fields("sender.unrenderable", claim, error=str(error)))
-            await self._steps.settle(claim, model.rejected(self._now(), error.reason, str(error)))
+            self._steps.settle(carried, model.rejected(self._now(), error.reason, str(error)))
         except Misconfigured as error:
-            await self._steps.settle(claim, self._steps.put_off(str(error), MISSING_SECONDS))
+            self._steps.settle(carried, self._steps.put_off(str(error), MISSING_SECONDS))
         else:
-            if ready is not None:
-                await self._transmit(carried, read, ready)
-            else:
-                metrics.NO_MATCH.labels("keep_body").inc()
+            if ready is None:
+                carried.lost("body")
+            elif not carried.over:
+                self._post(carried, read, ready)
 
-    # ---- 3. render, compose, store the bytes ----
+    # ---- 3. render, compose ----
 
-    async def _prepare(self, claim: Claim, read: Read) -> Ready | None:
-        """The message with its bytes stored; None if the claim is gone."""
-        mailbox_id = read.current.mailbox_id
-        if claim.earlier.journaled and claim.earlier.mailbox_id:
-            mailbox_id = claim.earlier.mailbox_id  # the bytes name it
-        material = await self._material(_Wanted(claim, mailbox_id, _replies(read, claim)))
-        if material.mailbox is None:
+    async def _ready(self, claim: Claim, read: Read, material: "_Material") -> Ready | None:
+        """The message; None if the claim is gone."""
+        mailbox = material.mailbox
+        if mailbox is None:
             raise Misconfigured("mailbox_missing")
-        target, envelope_from = self._target(material.mailbox.smtp), _envelope_from(material.mailbox)
         if claim.earlier.journaled:
-            body, recipient = await self._store.body(claim), claim.earlier.recipient
+            draft, recipient, body = Draft(claim, {}), claim.earlier.recipient, await self._store.body(claim)
             if body is None or recipient is None:
                 return None
         else:
-            draft = self._draft(claim, read, material, material.mailbox)
+            draft = self._draft(claim, read, material, mailbox)
             body, recipient = draft.body, str(draft.facts["recipient"])
-            if not await self._keep(draft):
-                return None
-        limited = _limited(read, claim, material.mailbox, material.workspace)
-        return Ready(target, mailbox_id, envelope_from, recipient, body, limited)
+            if len(body) > INLINE_BYTES:
+                draft = replace(draft, file=await self._store.put_file(claim, body))
+        return Ready(
+            self._target(mailbox.smtp),
+            mailbox.id,
+            Envelope(_envelope_from(mailbox.address), wire_address(recipient), body),
+            recipient,
+            draft,
+            _limited(read, claim, mailbox, material.workspace),
+        )
 
     def _draft(self, claim: Claim, read: Read, material: "_Material", mailbox: MailboxView) -> Draft:
         assert read.plan is not None, "the channel was found in it"
@@ -186,14 +193,27 @@ class Email:
             in_reply_to=parent.message_id if parent else None,
             references=parent.references if parent else (),
         )
-        body = compose(mail)
-        wire_address(recipient)
+        body = self._signed(compose(mail), mailbox, material)
         return {**stage_facts(read, index, Channel.EMAIL), **_mail_facts(mail)}, body
+
+    def _signed(self, message: bytes, mailbox: MailboxView, material: "_Material") -> bytes:
+        """The message as it will be kept: a repetition sends the same signature."""
+        if mailbox.signing_domain is None:
+            return message
+        if material.signing is None:
+            raise Misconfigured("signing_key_missing")
+        keys = [StoredKey(mailbox.signing_domain, *key) for key in material.signing.keys]
+        try:
+            return self._signer.sign(message, keys, self._steps.clock.real_now())
+        except ValueError:
+            raise Misconfigured("mailbox_unusable") from None
 
     async def _materials(self, wanted: Sequence["_Wanted"]) -> list["_Material"]:
         workspaces = {each.claim.due.workspace_id for each in wanted}
         mailboxes = await self._store.mailboxes(workspaces, (each.mailbox_id for each in wanted))
         defaults = await self._store.workspaces(workspaces)
+        domains = {box.signing_domain for box in mailboxes.values() if box.signing_domain}
+        signing = await self._store.signing(workspaces, domains) if domains else {}
         replies = [each.claim.due.enrollment_id for each in wanted if each.replies]
         parents = await self._store.parents(workspaces, replies) if replies else {}
         return [
@@ -201,6 +221,7 @@ class Email:
                 _of_workspace(mailboxes.get(each.mailbox_id), each.claim),
                 defaults.get(each.claim.due.workspace_id),
                 parents.get(each.claim.due.enrollment_id) if each.replies else None,
+                _keys_of(mailboxes.get(each.mailbox_id), signing),
             )
             for each in wanted
         ]
@@ -215,45 +236,35 @@ class Email:
 
     # ---- 4. to 6. ----
 
-    async def _transmit(self, carried: Carried, read: Read, ready: Ready) -> None:
-        claim = carried.claim
+    def _post(self, carried: Carried, read: Read, ready: Ready) -> None:
         if wait := self._domains.take(ready.recipient):
-            await self._steps.settle(claim, self._steps.put_off("busy", wait))
+            self._steps.settle(carried, self._steps.put_off("busy", wait))
             return
-        host = ready.target.host, ready.target.port
-        if self._on_host[host] >= self._settings.max_per_host:
-            await self._steps.settle(claim, self._steps.busy())
-            return
-        self._on_host[host] += 1
         transmission = Transmission(
-            carried, read, ready.recipient, ready.limited, self._slots, self._journal, self._steps
+            carried,
+            read,
+            ready.draft,
+            ready.recipient,
+            ready.limited,
+            self._slots,
+            self._journal,
+            self._steps,
         )
-        try:
-            result = await self._send(ready, transmission)
-        finally:
-            self._on_host[host] -= 1
-            if not self._on_host[host]:
-                del self._on_host[host]
-        carried.answered = True
-        await self._record(carried, ready, transmission, result)
+        self._pool.post(_Letter(self, carried, ready, transmission))
 
-    async def _send(self, ready: Ready, transmission: Transmission) -> Outcome | Busy | None:
-        """What became of the transaction; None: the database failed before DATA."""
-        rcpt = wire_address(ready.recipient)
-        try:
-            with timed(metrics.SMTP_SECONDS):
-                return await self._pool.send(
-                    ready.target, ready.envelope_from, rcpt, ready.body, transmission.before_data
-                )
-        except Retry:
-            return None
-
-    async def _record(
-        self, carried: Carried, ready: Ready, transmission: Transmission, result: Outcome | Busy | None
+    async def ended(
+        self,
+        carried: Carried,
+        ready: Ready,
+        transmission: Transmission,
+        result: Outcome | Busy | Exception,
     ) -> None:
+        """Record what became of the transaction."""
         claim = carried.claim
-        if result is None:
+        if isinstance(result, Retry):  # the database failed before DATA
             settlement: Settlement | None = self._steps.put_off("database", self._settings.busy_seconds)
+        elif isinstance(result, Exception):
+            raise result
         elif isinstance(result, Busy):
             settlement = self._steps.busy()
         elif isinstance(result, Aborted):
@@ -261,19 +272,45 @@ class Email:
         else:
             settlement = model.after_smtp(result, claim.earlier, self._steps.moment(claim))
         if settlement is None:
-            metrics.NO_MATCH.labels("journal").inc()
+            carried.lost("journal")
             return
+        carried.answered = True
         if settlement.move is model.Move.RECORD_SENT:
             await faults.point("sender.after_250")
         if settlement.hold_reason:
             workspace = claim.due.workspace_id
             await self._steps.hold_mailbox(workspace, ready.mailbox_id, settlement.hold_reason)
-        recorded = await self._steps.settle(claim, settlement, ready.recipient)
-        if recorded and settlement.move is model.Move.RECORD_SENT:
-            await self._steps.count_crossed_stop(claim)
+        if not carried.data_began:  # else the journal has told them
+            settlement = replace(settlement, fields={**ready.draft.facts, **settlement.fields})
+        self._steps.settle(carried, settlement, ready.recipient)
 
     def _now(self) -> datetime:
         return self._steps.clock.now()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Letter:
+    email: Email
+    carried: Carried
+    ready: Ready
+    transmission: Transmission
+    began: float = field(default_factory=time.perf_counter)
+
+    @property
+    def target(self) -> Target:
+        return self.ready.target
+
+    @property
+    def envelope(self) -> Envelope:
+        return self.ready.envelope
+
+    async def before_data(self) -> bool:
+        return await self.transmission.before_data()
+
+    async def ended(self, result: Outcome | Busy | Exception) -> None:
+        metrics.SMTP_SECONDS.observe(time.perf_counter() - self.began)
+        with self.carried:
+            await self.email.ended(self.carried, self.ready, self.transmission, result)
 
 
 class _Smtp(Protocol):
@@ -301,15 +338,17 @@ class _Material:
     mailbox: MailboxView | None
     workspace: WorkspaceView | None
     parent: Parent | None
+    signing: SigningView | None
 
     @property
     def tokens(self) -> dict[str, str]:
         return self.workspace.tokens if self.workspace else {}
 
 
-def _envelope_from(mailbox: MailboxView) -> str:
+@lru_cache(maxsize=TARGETS_KEPT)
+def _envelope_from(address: str) -> str:
     try:
-        return wire_address(mailbox.address)
+        return wire_address(address)
     except ComposeError:
         raise Misconfigured("mailbox_unusable") from None
 
@@ -353,6 +392,13 @@ def _mail_facts(mail: Mail) -> Document:
     }
 
 
+def _wanted(claim: Claim, read: Read) -> _Wanted:
+    mailbox_id = read.current.mailbox_id
+    if claim.earlier.journaled and claim.earlier.mailbox_id:
+        mailbox_id = claim.earlier.mailbox_id  # the bytes name it
+    return _Wanted(claim, mailbox_id, _replies(read, claim))
+
+
 def _replies(read: Read, claim: Claim) -> bool:
     """Whether the message is still to be written, and as a reply."""
     if claim.earlier.journaled or read.plan is None:
@@ -369,6 +415,14 @@ def _stage(plan: Plan, claim: Claim) -> tuple[int, Stage]:
 
 def _name_of(prospect: Document) -> str:
     return " ".join(part for part in (prospect.get("first_name"), prospect.get("last_name")) if part)
+
+
+def _keys_of(
+    mailbox: MailboxView | None, signing: Mapping[tuple[UUID, str], SigningView]
+) -> SigningView | None:
+    if mailbox is None or mailbox.signing_domain is None:
+        return None
+    return signing.get((mailbox.workspace_id, mailbox.signing_domain))
 
 
 def _of_workspace(mailbox: MailboxView | None, claim: Claim) -> MailboxView | None:

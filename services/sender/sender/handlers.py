@@ -19,6 +19,7 @@ from segue_contracts.commands import (
     DecideInDoubt,
     Decision,
     DeliveryCommand,
+    NoteProviderId,
     Recall,
     TaskDone,
     TaskReassign,
@@ -59,6 +60,7 @@ class Deliveries(Protocol):
     async def change(
         self, workspace: UUID, dispatch_id: str, move: Move, fields: Document
     ) -> Document | None: ...
+    async def note_provider_id(self, workspace: UUID, dispatch_id: str, provider_message_id: str) -> bool: ...
     async def overdue_tasks(self, now: datetime, limit: int) -> list[Document]: ...
     async def answered(self, workspaces: Iterable[UUID], ids: Sequence[UUID]) -> set[UUID]: ...
     async def save_results(self, results: Sequence[Document]) -> None: ...
@@ -250,6 +252,11 @@ class DeliveryCommandHandler:
             case Recall():
                 await self._recall(command)
                 return None
+            case NoteProviderId(provider_message_id=provider_id):
+                known = await self._store.note_provider_id(
+                    command.workspace_id, command.dispatch_id, provider_id
+                )
+                return None if known else UNKNOWN
             case DecideInDoubt(decision=Decision.STOP):
                 return await self._stop(command)
             case TaskSnooze() | TaskReassign():

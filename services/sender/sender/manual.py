@@ -1,7 +1,7 @@
 """The manual channels: a stage that a person does becomes a task, with the text ready to paste."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 from uuid import UUID
@@ -14,7 +14,7 @@ from segue_contracts.sequence import Overdue, Stage, WhenOverdue
 from segue_contracts.timing import Unit
 from sender import model
 from sender.email import stage_facts
-from sender.model import Claim
+from sender.model import Claim, Settlement
 from sender.reading import Read
 from sender.steps import Carried, Steps
 
@@ -37,25 +37,27 @@ class Manual:
         self._store = store
         self._steps = steps
 
-    async def carry(self, carried: Carried, read: Read) -> None:
-        """Open the task, or reject what can't be rendered."""
-        claim = carried.claim
-        values = await self._values(read)
-        read = await self._steps.fresh(claim, read, None)
+    async def carry(self, items: Sequence[tuple[Carried, Read]]) -> None:
+        """Open the tasks, or reject what can't be rendered."""
+        reads = [read.current for _, read in items]
+        workspaces = {each.workspace_id for each in reads}
+        mailboxes = await self._store.mailboxes(workspaces, (each.mailbox_id for each in reads))
+        defaults = await self._store.workspaces(workspaces)
+        for carried, read in items:
+            with carried:
+                values = _values(read, mailboxes.get(read.current.mailbox_id), defaults)
+                fresh = await self._steps.fresh(carried.claim, read, None)
+                if not carried.over:
+                    self._steps.settle(carried, self._settlement(carried.claim, fresh, values))
+
+    def _settlement(self, claim: Claim, read: Read, values: dict[str, str]) -> Settlement:
         now = self._steps.clock.now()
         if read.withdrawal is not None:
-            await self._steps.settle(claim, model.released(now, read.withdrawal))
-            return
+            return model.released(now, read.withdrawal)
         assert read.plan is not None, "the channel was found in it"
         found = read.plan.stage(claim.due.stage_id)
         if found is None:  # the enrollment was migrated since the read before
-            await self._steps.settle(claim, model.released(now, model.Withdrawal.NOT_CURRENT))
-            return
-        await self._open(claim, read, found, values, now)
-
-    async def _open(
-        self, claim: Claim, read: Read, found: tuple[int, Stage], values: dict[str, str], now: datetime
-    ) -> None:
+            return model.released(now, model.Withdrawal.NOT_CURRENT)
         index, stage = found
         try:
             task = _task(read, stage, values, now)
@@ -64,25 +66,24 @@ class Manual:
                 "not renderable",
                 extra=fields("sender.unrenderable", dispatch_id=claim.due.dispatch_id, error=str(error)),
             )
-            await self._steps.settle(claim, model.rejected(now, "template", str(error)))
-            return
-        facts = stage_facts(read, index, stage.channel)
-        await self._steps.settle(claim, model.task_opened(now, task, facts))
+            return model.rejected(now, "template", str(error))
+        return model.task_opened(now, task, stage_facts(read, index, stage.channel))
 
-    async def _values(self, read: Read) -> dict[str, str]:
-        workspace = read.current.workspace_id
-        mailbox = (await self._store.mailboxes([workspace], [read.current.mailbox_id])).get(
-            read.current.mailbox_id
-        )
-        defaults = (await self._store.workspaces([workspace])).get(workspace)
-        assert read.plan is not None, "the channel was found in it"
-        return token_values(
-            read.person.prospect if read.person else {},
-            read.plan.document.tokens,
-            mailbox.display_name if mailbox else "",
-            mailbox.signature if mailbox else "",
-            defaults.tokens if defaults else {},
-        )
+
+def _values(
+    read: Read, mailbox: MailboxView | None, defaults: Mapping[UUID, WorkspaceView]
+) -> dict[str, str]:
+    assert read.plan is not None, "the channel was found in it"
+    workspace = defaults.get(read.current.workspace_id)
+    if mailbox is not None and mailbox.workspace_id != read.current.workspace_id:
+        mailbox = None
+    return token_values(
+        read.person.prospect if read.person else {},
+        read.plan.document.tokens,
+        mailbox.display_name if mailbox else "",
+        mailbox.signature if mailbox else "",
+        workspace.tokens if workspace else {},
+    )
 
 
 def _task(read: Read, stage: Stage, values: dict[str, str], now: datetime) -> Document:

@@ -15,6 +15,7 @@ Document = dict[str, Any]
 
 MAX_SOFT_FAILURES: Final = 12
 """4xx replies for one recipient until we give up: about two days with the default backoff."""
+SETTLED_BYTES: Final = 1024
 MAX_POLICY_REFUSALS: Final = 3
 """A server that refuses this one message as policy that often means this message, not the mailbox."""
 
@@ -250,6 +251,12 @@ class Settlement:
     def document(self) -> Document:
         """What the write sets."""
         return {"state": self.target.value, **self.fields}
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes in a command."""
+        texts = self.fields.get("text", ""), (self.fields.get("task") or {}).get("text", "")
+        return SETTLED_BYTES + 3 * sum(map(len, texts))
 
 
 def _settled(at: datetime, reason: str = "", code: str = "", **more: Any) -> Document:

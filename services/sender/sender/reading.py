@@ -86,13 +86,18 @@ class Reader:
         self._clock = clock
         self._secrets = secrets
         self._plans: dict[str, Plan] = {}
-        self.read = Together(self._read)
+        self._again: Together[Look, Read] = Together(self.read)
 
     def age(self, read: Read) -> float:
         """Seconds since just before it was read."""
         return self._clock.monotonic() - read.at
 
-    async def _read(self, looks: Sequence[Look]) -> list[Read]:
+    async def again(self, look: Look) -> Read:
+        """A new read for one claim, in the next batch of such."""
+        return await self._again(look)
+
+    async def read(self, looks: Sequence[Look]) -> list[Read]:
+        """A read for each."""
         at = self._clock.monotonic()
         dues = [look.claim.due for look in looks]
         workspaces = {due.workspace_id for due in dues}
@@ -124,12 +129,14 @@ class Reader:
         return _Found(look, enrollment, person, plan, enrollment.hold_ids(), suppressions)
 
     def _suppression_ids(self, look: Look, person: PersonView | None, plan: Plan | None) -> tuple[str, ...]:
-        """What would forbid this stage: the address that its channel uses, and that address's domain."""
+        """What would forbid this stage: the address that its channel uses, its domain, and the company."""
         workspace = look.claim.due.workspace_id
         found = plan.stage(look.claim.due.stage_id) if plan else None
         prospect = person.prospect if person else {}
         field = found[1].address_field if found else "email"
         ids = []
+        if person and person.company_key:
+            ids.append(self._secrets.suppression_id(workspace, "company", person.company_key))
         if field == "phone" and prospect.get("phone"):
             ids.append(self._secrets.suppression_id(workspace, "phone", prospect["phone"]))
         if field == "email":

@@ -36,9 +36,13 @@ class SenderSettings(ServiceSettings, SecretSettings):
     )
     room_seconds: float = Field(default=5.0, gt=0, description="no room by then is a deferral, reason busy")
     busy_seconds: float = Field(default=60.0, gt=0, description="how long a deferral for want of room lasts")
-    max_in_flight: int = Field(default=2000, ge=1, description="claimed deliveries in memory, all hosts")
+    max_in_flight: int = Field(
+        default=1000,
+        ge=1,
+        description="claimed deliveries in memory; more than go out in two seconds are read twice",
+    )
     max_per_host: int = Field(
-        default=1000, ge=1, description="of these, for one mail server, so that a slow one never has all"
+        default=500, ge=1, description="of these, waiting for one mail server that is slow: it never has all"
     )
     smtp_per_mailbox: int = Field(default=2, ge=1, description="connections at a time")
     smtp_per_host: int = Field(default=10, ge=1, description="connections at a time")

@@ -42,12 +42,12 @@ class Slots:
     def __init__(self, store: Spends, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-        self._spend = Together(self._spend_all)
+        self._spend: Together[Claim, bool] = Together(self._spend_all)
 
     async def spend(self, claim: Claim, limited: Limited) -> Settlement | None:
-        """None: it may go, and nobody else on its slot; else why it is given back. Raises Retry."""
-        if not limited.caps:
-            return None
+        """None: it may go, and nobody else on its slot; else why it is given back. For what has caps. Raises
+        Retry.
+        """
         if not await retrying(lambda: self._spend(claim)):
             return model.released(self._clock.now(), Withdrawal.NO_SLOT)
         gap, now = limited.gap, self._clock.now()

@@ -1,5 +1,7 @@
 """The SMS channel until a provider is connected: an honest refusal, never a pretended send."""
 
+from collections.abc import Sequence
+
 from sender import model
 from sender.reading import Read
 from sender.steps import Carried, Steps
@@ -13,6 +15,7 @@ class Sms:
     def __init__(self, steps: Steps) -> None:
         self._steps = steps
 
-    async def carry(self, carried: Carried, read: Read) -> None:
+    async def carry(self, items: Sequence[tuple[Carried, Read]]) -> None:
         """Reject: nobody can send it."""
-        await self._steps.settle(carried.claim, model.rejected(self._steps.clock.now(), NOT_CONNECTED))
+        for carried, _ in items:
+            self._steps.settle(carried, model.rejected(self._steps.clock.now(), NOT_CONNECTED))

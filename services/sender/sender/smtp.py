@@ -138,6 +138,23 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Envelope:
+    """One message to one recipient, as it travels.
+
+    `sender`, `rcpt`: as wire_address gives them; an empty sender is the null path. `data`: CRLF lines of at
+    most 998 octets, not dot-stuffed.
+    """
+
+    sender: str
+    rcpt: str
+    data: bytes
+
+
+Following = Callable[[], Envelope | None]
+"""Asked when a message goes out: the one that certainly follows it on this connection, if there is one."""
+
+
+@dataclass(frozen=True, slots=True)
 class Timeouts:
     """Seconds of real time. Each bounds one whole reply, however it drips; `total` bounds a whole call.
 
@@ -176,11 +193,17 @@ class Connection:
         self._extensions: dict[str, str] = {}
         self._phase = Phase.CONNECT
         self._deadline = 0.0
+        self._ahead: _Prepared | None = None  # whose MAIL and RCPT are written already
 
     @property
     def usable(self) -> bool:
         """Say whether a transaction may begin: open, and nothing unasked-for (a 421, an end) has come."""
         return self._wire.quiet
+
+    @property
+    def alive(self) -> bool:
+        """Say whether the line is open."""
+        return self._wire.alive
 
     async def connect(self, deadline: float | None = None) -> Failure | None:
         """Connect, greet, secure and log in; None is success.
@@ -192,33 +215,35 @@ class Connection:
 
     async def send(
         self,
-        envelope_from: str,
-        rcpt: str,
-        data: bytes,
+        envelope: Envelope,
         before_data: BeforeData | None = None,
         deadline: float | None = None,
+        following: Following | None = None,
     ) -> Outcome:
         """Carry one message to one recipient.
 
-        `envelope_from`, `rcpt`: as wire_address gives them; an empty sender is the null path. `data`: CRLF
-        lines of at most 998 octets, not dot-stuffed. `before_data` is awaited, unbounded, between the
-        recipient's acceptance and DATA: False resets the transaction, an exception closes the connection and
-        passes. `deadline` as for `connect`. ValueError for arguments that would break the protocol.
-        Cancelled, it closes the connection, and from DATA on nobody knows.
+        `before_data` is awaited, unbounded, between the recipient's acceptance and DATA: False resets the
+        transaction, an exception closes the connection and passes. `deadline` as for `connect`. Where the
+        server offers PIPELINING, MAIL and RCPT of what is `following` go out in one write with the final dot
+        (RFC 2920 3.1); it must then be the next that is sent here. ValueError for an envelope that would
+        break the protocol. Cancelled, it closes the connection, and from DATA on nobody knows.
         """
-        commands = _envelope_commands(envelope_from, rcpt)
-        stuffed = dot_stuffed(data)
+        ahead, self._ahead = self._ahead, None
+        written = ahead is not None and ahead.envelope is envelope
+        prepared = ahead if ahead is not None and written else _prepared(envelope)
         self._deadline = self._now() + self._timeouts.total if deadline is None else deadline
         self._phase = Phase.MAIL
         self.transactions += 1
-        if refused := self._beyond_its_limits(envelope_from + rcpt, stuffed):
+        if written and not self._wire.alive:
+            return Broken(self._phase, self._wire.why_ended)
+        if refused := self._beyond_its_limits(prepared):
             return refused
-        outcome: Outcome | None = await self._guarded(self._envelope(*commands, stuffed))
+        outcome: Outcome | None = await self._guarded(self._envelope(prepared, written=written))
         if outcome is None and before_data is not None and not await self._ask(before_data):
             outcome = Aborted()
         if outcome is None:
-            outcome = await self._guarded(self._message(stuffed))
-        if not isinstance(outcome, Accepted):
+            outcome = await self._guarded(self._message(prepared.stuffed, following))
+        if not isinstance(outcome, Accepted) and self._ahead is None:
             await self._reset()
         return outcome
 
@@ -292,26 +317,46 @@ class Connection:
 
     # --- one transaction
 
-    def _beyond_its_limits(self, addresses: str, data: bytes) -> Rejected | None:
+    def _beyond_its_limits(self, prepared: "_Prepared") -> Rejected | None:
         """Say what this server can't take, by what it offered: no refusal is worth a round trip."""
         limit = self._extensions.get("SIZE", "")
-        if limit.isdecimal() and 0 < int(limit) < len(data):
+        if limit.isdecimal() and 0 < int(limit) < len(prepared.stuffed):
             return Rejected(552, "5.3.4", "over the server's size limit", self._phase, Fault.CONTENT)
-        if not addresses.isascii() and "SMTPUTF8" not in self._extensions:
+        if not prepared.addresses.isascii() and "SMTPUTF8" not in self._extensions:
             return Rejected(553, "5.6.7", "the server does not offer SMTPUTF8", self._phase, Fault.OTHER)
-        if not data.isascii() and "8BITMIME" not in self._extensions:
+        if not prepared.stuffed.isascii() and "8BITMIME" not in self._extensions:
             return Rejected(554, "5.6.3", "the server does not offer 8BITMIME", self._phase, Fault.OTHER)
         return None
 
-    async def _envelope(self, mail: str, rcpt: str, data: bytes) -> None:
-        mail += self._mail_parameters(mail + rcpt, data)
+    async def _envelope(self, prepared: "_Prepared", *, written: bool) -> None:
         if "PIPELINING" not in self._extensions:
-            await self._command(mail)
+            await self._command(self._mail_command(prepared))
             self._phase = Phase.RCPT
-            await self._command(rcpt)
+            await self._command(prepared.rcpt_command)
             return
-        self._say(f"{mail}\r\n{rcpt}\r\n".encode())
+        if not written:
+            self._say(self._commands(prepared))
         await self._pipelined_replies()
+
+    def _ahead_of(self, following: Following | None) -> bytes:
+        """MAIL and RCPT of the message that follows, if they may go along with a final dot."""
+        envelope = following() if following is not None and "PIPELINING" in self._extensions else None
+        if envelope is None:
+            return b""
+        try:
+            prepared = _prepared(envelope)
+        except ValueError:
+            return b""  # which it will be told at its own turn
+        if self._beyond_its_limits(prepared):
+            return b""
+        self._ahead = prepared
+        return self._commands(prepared)
+
+    def _commands(self, prepared: "_Prepared") -> bytes:
+        return f"{self._mail_command(prepared)}\r\n{prepared.rcpt_command}\r\n".encode()
+
+    def _mail_command(self, prepared: "_Prepared") -> str:
+        return prepared.mail_command + self._mail_parameters(prepared.addresses, prepared.stuffed)
 
     async def _pipelined_replies(self) -> None:
         try:
@@ -329,11 +374,11 @@ class Connection:
         except (TimeoutError, LineLost, NotSmtp):
             self.close()
 
-    def _mail_parameters(self, commands: str, data: bytes) -> str:
+    def _mail_parameters(self, addresses: str, data: bytes) -> str:
         parameters = f" SIZE={len(data)}" if "SIZE" in self._extensions else ""
         if not data.isascii():
             parameters += " BODY=8BITMIME"
-        return parameters if commands.isascii() else f"{parameters} SMTPUTF8"
+        return parameters if addresses.isascii() else f"{parameters} SMTPUTF8"
 
     async def _ask(self, before_data: BeforeData) -> bool:
         try:
@@ -342,7 +387,7 @@ class Connection:
             self.close()
             raise
 
-    async def _message(self, stuffed: bytes) -> Accepted:
+    async def _message(self, stuffed: bytes, following: Following | None) -> Accepted:
         self._phase = Phase.DATA
         await self._command("DATA", wanted=3)
         self._phase = Phase.BODY
@@ -352,7 +397,7 @@ class Connection:
             await self._wire.drained(until)
             stuffed = b""
         until = self._until(self._timeouts.dot)
-        self._say(stuffed + b".\r\n")
+        self._say(stuffed + b".\r\n" + self._ahead_of(following))
         self._phase = Phase.DOT  # from here to the reply nobody but the server knows
         return Accepted(_reply_of(self._require(await self._wire.reply(until), 2)))
 
@@ -523,10 +568,22 @@ def dot_stuffed(data: bytes) -> bytes:
 _PATH = re.compile(r"[^\x00-\x20\x7f-\x9f<>\u2028\u2029\ud800-\udfff]{1,320}")
 
 
-def _envelope_commands(envelope_from: str, rcpt: str) -> tuple[str, str]:
-    if not _PATH.fullmatch(rcpt) or (envelope_from and not _PATH.fullmatch(envelope_from)):
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    envelope: Envelope
+    mail_command: str
+    rcpt_command: str
+    addresses: str
+    stuffed: bytes
+
+
+def _prepared(envelope: Envelope) -> _Prepared:
+    sender, rcpt = envelope.sender, envelope.rcpt
+    if not _PATH.fullmatch(rcpt) or (sender and not _PATH.fullmatch(sender)):
         raise ValueError("not an address for an envelope")
-    return f"MAIL FROM:<{envelope_from}>", f"RCPT TO:<{rcpt}>"
+    return _Prepared(
+        envelope, f"MAIL FROM:<{sender}>", f"RCPT TO:<{rcpt}>", sender + rcpt, dot_stuffed(envelope.data)
+    )
 
 
 def _base64(text: str) -> str:

@@ -48,6 +48,11 @@ class Wire(asyncio.Protocol):
         """Say whether the line is open and nothing is waiting to be read."""
         return self._alive() and not self._buffer
 
+    @property
+    def alive(self) -> bool:
+        """Say whether the line is open."""
+        return self._alive()
+
     async def open(self, host: str, port: int) -> None:
         """Connect; raises OSError."""
         loop = asyncio.get_running_loop()

@@ -1,11 +1,14 @@
 """Steps 6 and 7, record and publish, and the read kept fresh: what every channel shares."""
 
+import asyncio
 import logging
 import secrets as randomness
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Protocol, TypeVar
+from types import TracebackType
+from typing import Protocol, Self, TypeVar
 from uuid import UUID, uuid5
 
 from chassis import faults
@@ -57,17 +60,70 @@ class Records(Protocol):
 class Carried:
     """One claim on its way through the steps; what a shutdown has to know about it.
 
-    `data_began`: the server may have it. `answered`: it has said what became of it, which is to be recorded.
+    `job` is done when nothing is left to do: recorded and told, or somebody else's. It may be cancelled; then
+    whoever carries it may not begin DATA. `data_began`: the server may have it. `answered`: it has said what
+    became of it, which is to be recorded. What is raised within `with carried:` ends this job and no other.
     """
 
     claim: Claim
+    job: asyncio.Future[bool]
     data_began: bool = False
     answered: bool = False
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more is to be done for it here."""
+        return self.job.done()
 
     @property
     def must_finish(self) -> bool:
         """Not to be interrupted while there is time."""
         return self.data_began or self.answered
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        self.failed(error)
+        return True
+
+    def lost(self, step: str) -> None:
+        """A guarded write found that the claim is somebody else's by now."""
+        if not self.job.done():
+            metrics.NO_MATCH.labels(step).inc()
+            self.job.set_result(False)
+
+    def failed(self, error: BaseException) -> None:
+        """Its steps raised."""
+        if not self.job.done():
+            self.job.set_exception(error)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a claim ends here; `recipient`: whom to suppress, if the settlement says so."""
+
+    claim: Claim
+    settlement: Settlement
+    recipient: str | None = None
+
+    @property
+    def delivery(self) -> Document:
+        """The settled delivery as far as its outcome goes."""
+        due = self.claim.due
+        return {
+            "_id": due.dispatch_id,
+            "workspace_id": due.workspace_id,
+            "enrollment_id": due.enrollment_id,
+            "stage_id": due.stage_id,
+            "attempt": due.attempt,
+            "recipient": self.recipient,
+            **self.settlement.document,
+        }
 
 
 class Steps:
@@ -89,9 +145,11 @@ class Steps:
         self._secrets = secrets
         self._settings = settings
         self._jitter = jitter
-        self._settle = Together(store.settle)
-        self._states = Together(store.enrollment_states)
-        self._send = Together(self._publish_all, linger_seconds=TELL_TOGETHER_SECONDS)
+        self._end: Together[Ending, bool] = Together(self._record_all, then=self._tell_all)
+        self._look_again: Together[Sequence[Claim], None] = Together(self._count_crossed_stops)
+        self._send: Together[list[Message], None] = Together(
+            self._publish_all, linger_seconds=TELL_TOGETHER_SECONDS
+        )
         self.reader = reader
         self.clock = clock
 
@@ -103,26 +161,40 @@ class Steps:
 
     async def fresh(self, claim: Claim, read: Read, recipient: str | None) -> Read:
         """The read if it is young enough, else a new one, which may say otherwise."""
-        return read if self.is_fresh(read) else await self.reader.read(Look(claim, recipient))
+        return read if self.is_fresh(read) else await self.reader.again(Look(claim, recipient))
 
     # ---- 6. record, 7. publish ----
 
-    async def settle(self, claim: Claim, settlement: Settlement, recipient: str | None = None) -> bool:
-        """Record and publish; False if the delivery is somebody else's by now, which is counted.
+    def settle(self, carried: Carried, settlement: Settlement, recipient: str | None = None) -> None:
+        """Record and publish, in the next batch; the job is done then."""
+        self._end.join(Ending(carried.claim, settlement, recipient), carried.job)
 
-        Goes on trying to record while MongoDB is away. An outcome that can't be published is left to the
-        scheduler, who asks again. `recipient`: whom to suppress, if the settlement says so.
-        """
-        if not await self.persist(lambda: self._settle((claim, settlement))):
-            metrics.NO_MATCH.labels(settlement.move.value).inc()
-            return False
-        await faults.point(
-            "sender.after_release" if settlement.move is Move.RELEASE else "sender.after_record"
+    def end(self, claim: Claim, settlement: Settlement) -> "asyncio.Future[bool]":
+        """Record and publish; False if the delivery is somebody else's by now, which is counted."""
+        return self._end.join(Ending(claim, settlement))
+
+    async def _record_all(self, endings: Sequence[Ending]) -> list[bool]:
+        """Goes on trying while MongoDB is away."""
+        recorded = await self.persist(
+            lambda: self._store.settle([(ending.claim, ending.settlement) for ending in endings])
         )
-        if settlement.move is Move.DOUBT:
-            metrics.IN_DOUBT.labels(settlement.fields["reason"]).inc()
-        await self.tell([{**_delivery(claim, settlement), "recipient": recipient}])
-        return True
+        for ending, ok in zip(endings, recorded, strict=True):
+            if not ok:
+                metrics.NO_MATCH.labels(ending.settlement.move.value).inc()
+            elif ending.settlement.move is Move.DOUBT:
+                metrics.IN_DOUBT.labels(ending.settlement.fields["reason"]).inc()
+        return recorded
+
+    async def _tell_all(self, endings: Sequence[Ending], recorded: Sequence[bool]) -> Sequence[bool]:
+        """An outcome that can't be published is left to the scheduler, who asks again."""
+        mine = [ending for ending, ok in zip(endings, recorded, strict=True) if ok]
+        for ending in mine:
+            released = ending.settlement.move is Move.RELEASE
+            await faults.point("sender.after_release" if released else "sender.after_record")
+        await self.tell([ending.delivery for ending in mine])
+        if sent := [ending.claim for ending in mine if ending.settlement.move is Move.RECORD_SENT]:
+            await self._look_again(sent)
+        return recorded
 
     async def persist(self, work: Callable[[], Awaitable[T]]) -> T:
         """Await `work()` again while it raises Retry, for as long as the settings say."""
@@ -131,17 +203,23 @@ class Steps:
 
     async def tell(self, deliveries: Sequence[Document]) -> None:
         """Publish the outcomes that these settled deliveries' documents tell; in doubt, policy may resend."""
-        told = [await self._after_policy(delivery) for delivery in deliveries]
-        now = self._clock.real_now()
+        told = [
+            await self._after_policy(delivery) if delivery["state"] == State.IN_DOUBT else delivery
+            for delivery in deliveries
+        ]
         for delivery in told:
-            await self._suppress_if_bounced(delivery)
+            if delivery["state"] == State.REJECTED:
+                await self._suppress_if_bounced(delivery)
+        now = self._clock.real_now()
         outcomes = [model.outcome_of(delivery, now) for delivery in told]
-        for outcome in outcomes:
-            metrics.OUTCOMES.labels(outcome.event_type, outcome.reason).inc()
+        for (kind, reason), count in Counter((each.event_type, each.reason) for each in outcomes).items():
+            metrics.OUTCOMES.labels(kind, reason).inc(count)
         await self.publish(outcomes)
 
     async def publish(self, messages: Sequence[Message]) -> None:
         """Publish; a failure is logged and left to whoever asks again."""
+        if not messages:
+            return
         try:
             await retrying(lambda: self._send(list(messages)), tries=PUBLISH_TRIES)
         except Retry as error:
@@ -158,7 +236,7 @@ class Steps:
 
     async def _after_policy(self, delivery: Document) -> Document:
         """The delivery, sent again if it is in doubt and its workspace wants that."""
-        if delivery["state"] != State.IN_DOUBT or delivery.get("decision"):
+        if delivery.get("decision"):
             return delivery
         found = await self.persist(lambda: self._store.workspaces([delivery["workspace_id"]]))
         workspace = found.get(delivery["workspace_id"])
@@ -184,7 +262,7 @@ class Steps:
     async def _suppress_if_bounced(self, delivery: Document) -> None:
         """Never write to a bounced address again; done with each telling: a crash may have come before it."""
         recipient = delivery.get("recipient")
-        if delivery["state"] != State.REJECTED or not delivery.get("bounced") or not recipient:
+        if not delivery.get("bounced") or not recipient:
             return
         suppression = {
             "_id": self._secrets.suppression_id(delivery["workspace_id"], "address", recipient),
@@ -211,21 +289,25 @@ class Steps:
             scope_id=mailbox_id,
             until=now + timedelta(hours=HOLD_HOURS),
             reason=reason,
+            extends=True,
         )
         await self.publish([hold])
 
-    async def count_crossed_stop(self, claim: Claim) -> None:
-        """Count a stop that was committed between the last read and the record: what no design closes."""
+    async def _count_crossed_stops(self, groups: Sequence[Sequence[Claim]]) -> list[None]:
+        """Count stops that were committed between the last read and the record: what no design closes."""
+        claims = [claim for group in groups for claim in group]
         try:
-            state = await self._states(claim)
+            states = await self._store.enrollment_states(claims)
         except Retry:
-            return  # a count, not worth a second try
-        if state == "stopped":
-            metrics.STOP_CROSSED.inc()
-            log.warning(
-                "a stop crossed a transmission",
-                extra=fields("sender.stop_crossed", dispatch_id=claim.due.dispatch_id),
-            )
+            return [None] * len(groups)  # a count, not worth a second try
+        for claim, state in zip(claims, states, strict=True):
+            if state == "stopped":
+                metrics.STOP_CROSSED.inc()
+                log.warning(
+                    "a stop crossed a transmission",
+                    extra=fields("sender.stop_crossed", dispatch_id=claim.due.dispatch_id),
+                )
+        return [None] * len(groups)
 
     # ---- deferrals ----
 
@@ -246,16 +328,3 @@ class Steps:
             cap=self._settings.backoff_cap_seconds,
         )
         return model.Moment(self._clock.now(), self._clock.in_real(seconds))
-
-
-def _delivery(claim: Claim, settlement: Settlement) -> Document:
-    """The settled delivery as far as its outcome goes."""
-    due = claim.due
-    return {
-        "_id": due.dispatch_id,
-        "workspace_id": due.workspace_id,
-        "enrollment_id": due.enrollment_id,
-        "stage_id": due.stage_id,
-        "attempt": due.attempt,
-        **settlement.document,
-    }

@@ -1,14 +1,21 @@
 """The deliveries: every write is guarded by the states that the transitions table lets it start from."""
 
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from chassis import documents as names
-from chassis.documents import EnrollmentView, MailboxView, PersonView, VersionView, WorkspaceView
+from chassis.documents import (
+    EnrollmentView,
+    MailboxView,
+    PersonView,
+    SigningView,
+    VersionView,
+    WorkspaceView,
+)
 from chassis.errors import Duplicate
 from chassis.retry import retrying
 from chassis.store import SERVER_STAMP, Database, Index, UpdateOne
@@ -25,11 +32,21 @@ from sender.model import (
     sources,
 )
 
+T = TypeVar("T")
+
 INLINE_BYTES: Final = 64 * 1024
 """Larger bodies go to GridFS."""
+COMMAND_BYTES: Final = 6 * 1024 * 1024
+"""MongoDB takes an update of 16 MiB."""
+FACTS_BYTES: Final = 2048
 
 INDEXES: Final = (
     Index((("message_id", 1),), "message_id", unique=True, partial={"message_id": {"$type": "string"}}),
+    Index(
+        (("workspace_id", 1), ("provider_message_id", 1)),
+        "provider_message_id",
+        partial={"provider_message_id": {"$type": "string"}},
+    ),
     Index((("workspace_id", 1), ("enrollment_id", 1)), "enrollment"),
     Index(
         (("workspace_id", 1), ("task.assignee_id", 1), ("task.due_at", 1)),
@@ -42,6 +59,7 @@ INDEXES: Final = (
         "sent",
         partial={"state": State.SENT.value},
     ),
+    Index((("settled_at", 1), ("workspace_id", 1), ("mailbox_id", 1)), "bounced", partial={"bounced": True}),
     Index((("deadline", 1),), "transmitting", partial={"state": State.TRANSMITTING.value}),
     Index((("task.skip_at", 1),), "task_overdue", partial={"state": State.TASK_OPEN.value}),
 )
@@ -63,16 +81,30 @@ WITHOUT_BODY: Final[Document] = {"body": 0, "text": 0, "references": 0}
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A composed message and the facts that the delivery keeps with it."""
+    """What a claim's journal keeps: the message's bytes with their facts, or nothing where that was done."""
 
     claim: Claim
     facts: Document
-    body: bytes
+    body: bytes = b""
+    file: str = ""
+    """Where the bytes are, if they are too many for a document."""
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes in a command."""
+        return len(self.body) * (not self.file) + 3 * len(self.facts.get("text", "")) + FACTS_BYTES
+
+    @property
+    def kept(self) -> Document:
+        """What the delivery keeps of it."""
+        if self.file:
+            return {**self.facts, "body_file": self.file}
+        return {**self.facts, "body": self.body} if self.body else self.facts
 
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """The e-mail that a reply goes on from."""
+    """The e-mail that a reply goes on from; `message_id` is the one that its recipient has seen."""
 
     message_id: str
     references: tuple[str, ...]
@@ -98,6 +130,7 @@ class Store:
         self._versions = database.collection(names.SEQUENCE_VERSIONS)
         self._mailboxes = database.collection(names.MAILBOXES)
         self._workspaces = database.collection(names.WORKSPACES)
+        self._signing_domains = database.collection(names.SIGNING_DOMAINS)
         self._results = database.collection(names.COMMAND_RESULTS)
         self._files = database.files("bodies")
         self._lease_until = _now_plus(lease_seconds)
@@ -228,6 +261,16 @@ class Store:
         found = await self._workspaces.find(query, projection=WorkspaceView.PROJECTION)
         return {doc["_id"]: WorkspaceView.read(doc) for doc in found}
 
+    async def signing(
+        self, workspaces: Iterable[UUID], domains: Iterable[str]
+    ) -> dict[tuple[UUID, str], SigningView]:
+        """The keys that sign, by workspace and domain: of several sets the one that was activated last."""
+        wanted = {"domain": {"$in": list(set(domains))}, "activated_at": {"$ne": None}}
+        found = await self._signing_domains.find(
+            _within(workspaces, wanted), projection=SigningView.PROJECTION, sort=[("activated_at", 1)]
+        )
+        return {(doc["workspace_id"], doc["domain"]): SigningView.read(doc) for doc in found}
+
     async def parents(self, workspaces: Iterable[UUID], enrollments: Iterable[UUID]) -> dict[UUID, Parent]:
         """The latest sent e-mail of each enrollment that has one."""
         query = _within(
@@ -238,37 +281,27 @@ class Store:
                 "message_id": {"$type": "string"},
             },
         )
-        projection = {"enrollment_id": 1, "message_id": 1, "references": 1, "subject": 1, "sent_at": 1}
-        found = await self._deliveries.find(query, projection=projection, sort=[("sent_at", 1)])
+        wanted = ("enrollment_id", "message_id", "provider_message_id", "references", "subject", "sent_at")
+        found = await self._deliveries.find(query, projection=dict.fromkeys(wanted, 1), sort=[("sent_at", 1)])
         return {
             doc["enrollment_id"]: Parent(
-                doc["message_id"], tuple(doc.get("references") or ()), doc["subject"]
+                doc.get("provider_message_id") or doc["message_id"],
+                tuple(doc.get("references") or ()),
+                doc["subject"],
             )
             for doc in found
         }
 
-    # ---- 3. keep the bytes ----
+    # ---- 3. the bytes ----
 
-    async def keep_bodies(self, drafts: Sequence[Draft]) -> list[bool]:
-        """Store each message with its claim, where the claim still holds."""
-        writes = [await self._body_write(draft) for draft in drafts]
-        return await self._guarded([d.claim for d in drafts], writes, [State.CLAIMED.value])
+    async def put_file(self, claim: Claim, body: bytes) -> str:
+        """Keep bytes that are too many for a document; the file's id.
 
-    async def _body_write(self, draft: Draft) -> UpdateOne:
-        fields = dict(draft.facts)
-        if len(draft.body) > INLINE_BYTES:
-            fields["body_file"] = await self._put_file(draft)
-            update: Document = {"$set": fields, "$unset": {"body": ""}}
-        else:
-            fields["body"] = draft.body
-            update = {"$set": fields, "$unset": {"body_file": ""}}
-        return UpdateOne(_guard(draft.claim, [State.CLAIMED.value]), update, hint="_id_")
-
-    async def _put_file(self, draft: Draft) -> str:
-        """One file per claim; a claim is rendered once, so a file that is there already is this one."""
+        One file per claim; a claim is rendered once, so a file that is there already is this one.
+        """
         with contextlib.suppress(Duplicate):
-            await self._files.put(draft.claim.token, draft.claim.due.dispatch_id, draft.body)
-        return draft.claim.token
+            await self._files.put(claim.token, claim.due.dispatch_id, body)
+        return claim.token
 
     async def body(self, claim: Claim) -> bytes | None:
         """The stored bytes; None if the claim is gone."""
@@ -282,8 +315,9 @@ class Store:
 
     # ---- 4., 5. journal, step back ----
 
-    async def journal(self, claims: Sequence[Claim], at: datetime) -> list[bool]:
-        """claimed → transmitting where the claim still holds: the write that makes the transmitter unique.
+    async def journal(self, drafts: Sequence[Draft], at: datetime) -> list[bool]:
+        """claimed → transmitting with its bytes, where the claim still holds: the write that makes the
+        transmitter unique.
 
         `at` is business time, kept for whoever has to decide what became of it; the deadline is mongod's.
         """
@@ -293,22 +327,25 @@ class Store:
             "transmitted_at": at,
             "journaled": True,
         }
-        return await self._move(claims, Move.JOURNAL, fields)
+        return [
+            moved
+            for some in _portions(drafts, [draft.size for draft in drafts])
+            for moved in await self._move(
+                [draft.claim for draft in some], Move.JOURNAL, fields, [draft.kept for draft in some]
+            )
+        ]
 
     async def step_back(self, claims: Sequence[Claim]) -> list[bool]:
         """transmitting → claimed, by the owner, before a byte of DATA."""
         fields = {"state": State.CLAIMED.value, "lease_until": self._lease_until}
-        return await self._move(claims, Move.STEP_BACK, fields)
+        return await self._move(claims, Move.STEP_BACK, fields, [{}] * len(claims))
 
-    async def _move(self, claims: Sequence[Claim], move: Move, fields: Document) -> list[bool]:
-        # Tokens are unique to one claim of one dispatch, so the two lists can't match crosswise.
-        guard = {
-            "_id": {"$in": [claim.due.dispatch_id for claim in claims]},
-            "workspace_id": {"$in": _workspaces(claim.due for claim in claims)},
-            "token": {"$in": [claim.token for claim in claims]},
-            "state": {"$in": sources(move)},
-        }
-        matched = await self._deliveries.update_many(guard, [{"$set": fields}], hint="_id_")
+    async def _move(
+        self, claims: Sequence[Claim], move: Move, fields: Document, own: Sequence[Document]
+    ) -> list[bool]:
+        guard = _guard_all(claims, move)
+        update = _each_its_own(guard, "token", own, fields)
+        matched = await self._deliveries.update_many(guard, update, hint="_id_")
         return await self._who(claims, matched, [fields["state"]])
 
     # ---- sending limits ----
@@ -352,11 +389,27 @@ class Store:
 
         False: no match, somebody else has settled it. For a 250: it was recorded before.
         """
-        writes = [_settle_write(claim, settlement) for claim, settlement in settled]
-        outcome = await self._deliveries.bulk(writes)
-        if outcome.matched == len(writes):
-            return [True] * len(writes)
-        return await self._settled_by(settled)
+        alike: dict[tuple[Move, tuple[str, ...]], list[tuple[Claim, Settlement]]] = {}
+        for claim, settlement in settled:
+            alike.setdefault((settlement.move, settlement.counts), []).append((claim, settlement))
+        matched = 0
+        for (move, counts), group in alike.items():
+            for some in _portions(group, [settlement.size for _, settlement in group]):
+                matched += await self._settle_alike(move, counts, some)
+        return [True] * len(settled) if matched == len(settled) else await self._settled_by(settled)
+
+    async def _settle_alike(
+        self, move: Move, counts: Sequence[str], settled: Sequence[tuple[Claim, Settlement]]
+    ) -> int:
+        guard = _guard_all([claim for claim, _ in settled], move)
+        own = [{**settlement.document, "settled_by": claim.token} for claim, settlement in settled]
+        more = {name: {"$add": [{"$ifNull": [f"${name}", 0]}, 1]} for name in counts}
+        key = "token"
+        if move is Move.RECORD_SENT:
+            key = "_id"
+            del guard["token"]  # a 250 is a fact, whoever holds the claim by now
+        update = _each_its_own(guard, key, own, more)
+        return await self._deliveries.update_many(guard, update, hint="_id_")
 
     async def _settled_by(self, settled: Sequence[tuple[Claim, Settlement]]) -> list[bool]:
         dues = [claim.due for claim, _ in settled]
@@ -395,6 +448,12 @@ class Store:
         guard = {"_id": dispatch_id, "workspace_id": workspace, "state": {"$in": sources(move)}}
         return await self._deliveries.find_one_and_update(guard, {"$set": fields}, projection=WITHOUT_BODY)
 
+    async def note_provider_id(self, workspace: UUID, dispatch_id: str, provider_message_id: str) -> bool:
+        """Keep under which id the provider sent it; False for an unknown dispatch. The first one stays."""
+        found = {"_id": dispatch_id, "workspace_id": workspace}
+        noted = {"$ifNull": ["$provider_message_id", provider_message_id]}
+        return await self._deliveries.update_one(found, [{"$set": {"provider_message_id": noted}}])
+
     async def overdue_tasks(self, now: datetime, limit: int) -> list[Document]:
         """Open tasks that nobody did in time and that should be skipped then. A sweep: all workspaces."""
         query = {"state": State.TASK_OPEN.value, "task.skip_at": {"$lte": now}}
@@ -410,12 +469,6 @@ class Store:
         await self._results.insert_new(results)
 
     # ---- shared ----
-
-    async def _guarded(
-        self, claims: Sequence[Claim], writes: Sequence[UpdateOne], states: Sequence[str]
-    ) -> list[bool]:
-        outcome = await self._deliveries.bulk(writes)
-        return await self._who(claims, outcome.matched, states)
 
     async def _who(self, claims: Sequence[Claim], matched: int, states: Sequence[str]) -> list[bool]:
         """For whom a batch of guarded writes matched; asked only where not all did."""
@@ -478,14 +531,37 @@ def _guard(claim: Claim, states: Sequence[str]) -> Document:
     }
 
 
-def _settle_write(claim: Claim, settlement: Settlement) -> UpdateOne:
-    guard = _guard(claim, sources(settlement.move))
-    if settlement.move is Move.RECORD_SENT:
-        del guard["token"]  # a 250 is a fact, whoever holds the claim by now
-    update: Document = {"$set": {**settlement.document, "settled_by": claim.token}}
-    if settlement.counts:
-        update["$inc"] = dict.fromkeys(settlement.counts, 1)
-    return UpdateOne(guard, update, hint="_id_")
+def _guard_all(claims: Sequence[Claim], move: Move) -> Document:
+    # Tokens are unique to one claim of one dispatch, so the two lists can't match crosswise.
+    return {
+        "_id": {"$in": [claim.due.dispatch_id for claim in claims]},
+        "workspace_id": {"$in": _workspaces(claim.due for claim in claims)},
+        "token": {"$in": [claim.token for claim in claims]},
+        "state": {"$in": sources(move)},
+    }
+
+
+def _each_its_own(guard: Document, key: str, own: Sequence[Document], fields: Document) -> list[Document]:
+    """An update for all that match `guard`: each gets `fields`, which are expressions, and one of `own`,
+    which are values: the document that stands where the guard's list of `key` has its own.
+
+    One update for many documents costs mongod half of what many updates cost.
+    """
+    place = {"$indexOfArray": [{"$literal": guard[key]["$in"]}, f"${key}"]}
+    its_own = {"$arrayElemAt": [{"$literal": own}, place]}
+    return [{"$replaceWith": {"$mergeObjects": ["$$ROOT", its_own, fields]}}]
+
+
+def _portions(items: Sequence[T], sizes: Sequence[int]) -> Iterator[Sequence[T]]:
+    """The items in rows that one command can carry."""
+    start = total = 0
+    for index, size in enumerate(sizes):
+        if total + size > COMMAND_BYTES and index > start:
+            yield items[start:index]
+            start, total = index, 0
+        total += size
+    if start < len(items):
+        yield items[start:]
 
 
 def _now_plus(seconds: float) -> Document:

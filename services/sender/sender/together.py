@@ -1,9 +1,10 @@
-"""Group commit: many coroutines each ask for one step, and one batch carries whoever waits."""
+"""Group commit: many callers each ask for one step, and one batch carries whoever waits."""
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -14,35 +15,41 @@ class Together(Generic[T, R]):
 
     `work` returns one result per item, in order; what it raises, every caller of that batch gets. An item
     whose caller was cancelled is still carried. Unless it may linger, nobody waits for a clock: an item alone
-    goes at once.
+    goes at once. With `then`, which gets the items and what `work` returned, the callers get its results;
+    the next batch does not wait for it.
     """
 
     def __init__(
         self,
-        work: Callable[[Sequence[T]], Awaitable[Sequence[R]]],
+        work: Callable[[Sequence[T]], Awaitable[Sequence[Any]]],
         *,
+        then: Callable[[Sequence[T], Sequence[Any]], Awaitable[Sequence[R]]] | None = None,
         most: int = 500,
         in_flight: int = 1,
         linger_seconds: float = 0.0,
     ) -> None:
         self._work = work
+        self._then = then
         self._linger_seconds = linger_seconds
         self._most = most
         self._in_flight = in_flight
         self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
-        self._runners: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._active = 0
 
     async def __call__(self, item: T) -> R:
         """The result for `item`."""
-        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        return await self.join(item)
+
+    def join(self, item: T, future: "asyncio.Future[R] | None" = None) -> "asyncio.Future[R]":
+        """The future, by default a new one, that will have the result for `item`."""
+        if future is None:
+            future = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if self._active < self._in_flight:
             self._active += 1
-            runner = asyncio.create_task(self._run(), name="group commit")
-            self._runners.add(runner)
-            runner.add_done_callback(self._runners.discard)
-        return await future
+            self._spawn(self._run())
+        return future
 
     async def _run(self) -> None:
         while self._waiting:
@@ -55,25 +62,33 @@ class Together(Generic[T, R]):
     async def _one_batch(self) -> None:
         count = min(self._most, len(self._waiting))
         batch = [self._waiting.popleft() for _ in range(count)]
-        jobs = {asyncio.create_task(self._carry([item for item, _ in batch]), name="one batch")}
-        await asyncio.wait(jobs)
-        _hand_out(jobs.pop(), [future for _, future in batch])
+        items, futures = [item for item, _ in batch], [future for _, future in batch]
+        job = self._spawn(_awaited(self._work(items)))
+        await asyncio.wait({job})
+        if self._then is not None and not job.cancelled() and job.exception() is None:
+            job = self._spawn(_awaited(self._then(items, job.result())))
+        job.add_done_callback(partial(_hand_out, futures))
 
-    async def _carry(self, items: Sequence[T]) -> Sequence[R]:
-        return await self._work(items)
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
+        task = asyncio.create_task(work, name="group commit")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
 
 
-def _hand_out(job: "asyncio.Task[Sequence[R]]", futures: list["asyncio.Future[R]"]) -> None:
-    if job.cancelled():
-        for future in futures:
-            future.cancel()
-        return
-    error = job.exception()
-    results: Sequence[R] = () if error is not None else job.result()
+async def _awaited(work: Awaitable[Sequence[R]]) -> Sequence[R]:
+    return await work
+
+
+def _hand_out(futures: "list[asyncio.Future[R]]", job: "asyncio.Task[Sequence[R]]") -> None:
+    error = None if job.cancelled() else job.exception()
+    results: Sequence[R] = () if error is not None or job.cancelled() else job.result()
     for index, future in enumerate(futures):
         if future.done():  # its caller was cancelled
             continue
-        if error is not None:
+        if job.cancelled():
+            future.cancel()
+        elif error is not None:
             future.set_exception(error)
         else:
             future.set_result(results[index])

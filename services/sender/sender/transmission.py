@@ -12,6 +12,7 @@ from sender.model import Claim, Settlement
 from sender.reading import Read
 from sender.slots import Limited, Slots
 from sender.steps import Carried, Steps
+from sender.store import Draft
 from sender.together import Together
 
 MAX_ROUNDS: Final = 5
@@ -21,7 +22,7 @@ MAX_ROUNDS: Final = 5
 class Moves(Protocol):
     """What the journal needs of the store."""
 
-    async def journal(self, claims: Sequence[Claim], at: datetime) -> list[bool]: ...
+    async def journal(self, drafts: Sequence[Draft], at: datetime) -> list[bool]: ...
     async def step_back(self, claims: Sequence[Claim]) -> list[bool]: ...
 
 
@@ -29,16 +30,24 @@ class Journal:
     """claimed → transmitting and back, many claims in one write; one for the process."""
 
     def __init__(self, store: Moves, clock: Clock) -> None:
-        self._enter: Together[Claim, bool] = Together(lambda claims: store.journal(claims, clock.now()))
-        self._leave = Together(store.step_back)
+        self._store = store
+        self._clock = clock
+        self._enter: Together[Draft, bool] = Together(self._enter_all)
+        self._leave: Together[Claim, bool] = Together(self._leave_all)
 
-    async def enter(self, claim: Claim) -> bool:
-        """Whether the claim is transmitting now, and ours."""
-        return await retrying(lambda: self._enter(claim))
+    async def enter(self, draft: Draft) -> bool:
+        """Whether the claim is transmitting now, and ours; its bytes are kept by the same write."""
+        return await self._enter(draft)
 
     async def leave(self, claim: Claim) -> bool:
         """Whether the claim is claimed again, and ours."""
-        return await retrying(lambda: self._leave(claim))
+        return await self._leave(claim)
+
+    async def _enter_all(self, drafts: Sequence[Draft]) -> list[bool]:
+        return await retrying(lambda: self._store.journal(drafts, self._clock.now()))
+
+    async def _leave_all(self, claims: Sequence[Claim]) -> list[bool]:
+        return await retrying(lambda: self._store.step_back(claims))
 
 
 class Transmission:
@@ -51,6 +60,7 @@ class Transmission:
         self,
         carried: Carried,
         read: Read,
+        draft: Draft,
         recipient: str,
         limited: Limited,
         slots: Slots,
@@ -60,6 +70,7 @@ class Transmission:
         self._carried = carried
         self._claim = carried.claim
         self._read = read
+        self._draft = draft
         self._recipient = recipient
         self._limited = limited
         self._slots = slots
@@ -78,10 +89,12 @@ class Transmission:
                 return False
             if round_number == 0 and not await self._has_slot():
                 return False
-            if not await self._journal.enter(self._claim):
+            if not await self._journal.enter(self._draft):
                 return False
             await faults.point("sender.after_journal")
             await faults.point("sender.before_data")
+            if self._carried.over:  # given back meanwhile
+                return False
             if self._steps.is_fresh(self._read):
                 # From here to the first byte of DATA nothing is awaited.
                 metrics.READ_AGE.observe(self._steps.reader.age(self._read))
@@ -95,11 +108,14 @@ class Transmission:
 
     async def _has_slot(self) -> bool:
         """Spend the slot: no slot, no DATA; False with the settlement that follows."""
-        self.settlement = await self._slots.spend(self._claim, self._limited)
+        if self._limited.caps:
+            self.settlement = await self._slots.spend(self._claim, self._limited)
         return self.settlement is None
 
     async def _may_go(self) -> bool:
         """Step 2 again where its read has aged; False with the settlement that a withdrawal is."""
+        if self._carried.over:
+            return False
         self._read = await self._steps.fresh(self._claim, self._read, self._recipient)
         if self._read.withdrawal is None:
             return True

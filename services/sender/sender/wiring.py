@@ -15,7 +15,7 @@ from chassis.store import Database, connect
 from segue_contracts.message import Channel
 from segue_contracts.sequence import MANUAL_CHANNELS
 from segue_contracts.topics import DELIVERY_COMMANDS, STAGE_DUE, TOPICS, Topic
-from sender.email import Email, Sends
+from sender.email import Email, Posts
 from sender.handlers import DeliveryCommandHandler, StageDueHandler
 from sender.manual import Manual
 from sender.reading import Reader
@@ -80,7 +80,7 @@ async def wiring(settings: SenderSettings, service: Service) -> AsyncIterator[No
 
 
 def assemble(
-    settings: SenderSettings, clock: Clock, database: Database, publisher: Publishes, pool: Sends
+    settings: SenderSettings, clock: Clock, database: Database, publisher: Publishes, pool: Posts
 ) -> Sender:
     """The sender over given clients."""
     secrets = Secrets(settings)
@@ -113,5 +113,6 @@ def smtp_pool(settings: SenderSettings) -> Pool:
         Timeouts(total=settings.smtp_total_seconds),
         per_mailbox=settings.smtp_per_mailbox,
         per_host=settings.smtp_per_host,
+        waiting_per_host=settings.max_per_host,
         room_seconds=settings.room_seconds,
     )

@@ -1,13 +1,15 @@
-"""The claimed deliveries of this process: each carried by a supervised task, bounded, drained at the end."""
+"""The claimed deliveries of this process: carried in batches, bounded, drained at the end."""
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any, Protocol
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Protocol
 
 from chassis.errors import Retry
-from chassis.telemetry import fields, timed
+from chassis.telemetry import fields
 from segue_contracts.message import Channel
 from sender import metrics, model
 from sender.model import Claim, Settlement, State
@@ -21,9 +23,9 @@ UNREADABLE_SECONDS = 600.0
 
 
 class Carries(Protocol):
-    """A channel: steps 3 to 7 for a claim whose read says go."""
+    """A channel: steps 3 to 7 for claims whose reads say go; it may return before they have ended."""
 
-    async def carry(self, carried: Carried, read: Read) -> None: ...
+    async def carry(self, items: Sequence[tuple[Carried, Read]]) -> None: ...
 
 
 class Work:
@@ -33,11 +35,13 @@ class Work:
         self._steps = steps
         self._channels = channels
         self._settings = settings
-        self._running: dict[Carried, asyncio.Task[None]] = {}
-        self._giving_back: set[asyncio.Task[None]] = set()
+        self._running: set[Carried] = set()
+        self._giving_back: set[asyncio.Future[bool]] = set()
+        self._batches: set[asyncio.Task[None]] = set()
         self._freed = asyncio.Event()
         self._stopping = False
         self._complete = asyncio.Event()  # nothing more will be started
+        metrics.IN_FLIGHT.set_function(lambda: self.in_flight)
 
     @property
     def in_flight(self) -> int:
@@ -59,22 +63,25 @@ class Work:
         return self._settings.max_in_flight - self.in_flight
 
     def start(self, claims: Sequence[Claim]) -> None:
-        """Carry these claims, in tasks of their own; while stopping, give them back."""
+        """Carry these claims, in a task of its own; while stopping, give them back."""
         if self._stopping:
             return self.decline(claims, "shutdown")
-        for claim in claims:
-            self._supervise(Carried(claim))
+        if claims:
+            batch = [self._supervised(claim) for claim in claims]
+            task = asyncio.create_task(self._carry(batch), name="carry a batch")
+            self._batches.add(task)
+            task.add_done_callback(partial(self._batch_ended, batch))
         return None
 
     def decline(self, claims: Sequence[Claim], reason: str = "busy") -> None:
-        """Give back claims, in tasks of their own."""
+        """Give back claims."""
         for claim in claims:
-            self._keep(self._give_back(claim, reason))
+            self._give_back(claim, reason)
 
     async def quiet(self) -> None:
         """Wait until nothing is carried."""
         while self.in_flight:
-            await asyncio.wait([*self._running.values(), *self._giving_back])
+            await asyncio.wait([*(carried.job for carried in self._running), *self._giving_back])
 
     # ---- stopping ----
 
@@ -105,17 +112,17 @@ class Work:
 
     def _give_back_what_has_not_begun(self) -> None:
         self._stopping = True
-        for carried, job in self._running.items():
+        for carried in self._running:
             if not carried.must_finish:
-                job.cancel()
+                carried.job.cancel()
 
     async def _cut_off(self) -> None:
         """DATA that has not ended is in doubt; an answer that is being recorded is none, and gets the rest of
         the time.
         """
-        for carried, job in self._running.items():
+        for carried in self._running:
             if not carried.answered:
-                job.cancel()
+                carried.job.cancel()
         if self.in_flight:
             log.warning("deliveries cut off", extra=fields("sender.cut_off", count=self.in_flight))
             with contextlib.suppress(TimeoutError):
@@ -124,67 +131,80 @@ class Work:
 
     # ---- one claim ----
 
-    def _supervise(self, carried: Carried) -> None:
-        job = asyncio.create_task(self._carry(carried), name=f"carry {carried.claim.due.dispatch_id}")
-        self._running[carried] = job
-        # Not a second task that waits for the first: in a burst that is felt.
-        job.add_done_callback(lambda job: self._ended(carried, job))
-        metrics.IN_FLIGHT.set(self.in_flight)
+    def _supervised(self, claim: Claim) -> Carried:
+        carried = Carried(claim, asyncio.get_running_loop().create_future())
+        self._running.add(carried)
+        began = time.perf_counter()
+        carried.job.add_done_callback(lambda _: self._ended(carried, time.perf_counter() - began))
+        return carried
 
-    def _ended(self, carried: Carried, job: asyncio.Task[None]) -> None:
+    def _ended(self, carried: Carried, seconds: float) -> None:
         """Whatever ended the job, its claim is not forgotten: a bug delays one delivery, not the service."""
-        del self._running[carried]
+        metrics.CARRY_SECONDS.observe(seconds)
+        self._running.discard(carried)
+        job = carried.job
         error = None if job.cancelled() else job.exception()
         if error is not None:
             _log_failure(carried, error)
         if job.cancelled() or error is not None:
-            self._keep(self._after_failure(carried, error))
-        metrics.IN_FLIGHT.set(self.in_flight)
+            self._after_failure(carried, error)
         self._freed.set()
 
-    def _keep(self, giving_back: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(giving_back, name="give back a claim")
-        self._giving_back.add(task)
-        task.add_done_callback(self._given_back)
-        metrics.IN_FLIGHT.set(self.in_flight)
+    def _after_failure(self, carried: Carried, error: BaseException | None) -> None:
+        """What becomes of a claim whose steps raised `error`, or that was cancelled (None)."""
+        if not carried.data_began:
+            self._give_back(carried.claim, "error" if error is not None else "shutdown")
+        elif error is None:
+            self._keep(self._steps.end(carried.claim, model.doubted(self._steps.clock.now())))
+        # A failure after DATA began stays transmitting: past its deadline it is in doubt.
 
-    def _given_back(self, task: asyncio.Task[None]) -> None:
-        self._giving_back.discard(task)
-        metrics.IN_FLIGHT.set(self.in_flight)
+    def _give_back(self, claim: Claim, reason: str) -> None:
+        """claimed (or transmitting, before DATA) → deferred, so that it is asked for again."""
+        self._keep(self._steps.end(claim, self._deferral(claim, reason)))
+
+    def _keep(self, giving_back: "asyncio.Future[bool]") -> None:
+        self._giving_back.add(giving_back)
+        giving_back.add_done_callback(self._given_back)
+
+    def _given_back(self, ended: "asyncio.Future[bool]") -> None:
+        self._giving_back.discard(ended)
         self._freed.set()
-        if not task.cancelled() and (error := task.exception()) is not None:
+        if not ended.cancelled() and (error := ended.exception()) is not None:
             # Claimed or transmitting it stays, until its lease or deadline has passed and it is asked for.
             log.warning("claim not given back", extra=fields("sender.left", error=repr(error)[:300]))
 
-    async def _carry(self, carried: Carried) -> None:
-        """Steps 2 to 7."""
-        claim = carried.claim
-        with timed(metrics.CARRY_SECONDS):
-            recipient = claim.earlier.recipient if claim.earlier.journaled else None
-            read = await self._steps.reader.read(Look(claim, recipient))
-            if read.withdrawal is not None:
-                await self._steps.settle(claim, model.released(self._steps.clock.now(), read.withdrawal))
-                return
-            if read.plan is None:
-                await self._steps.settle(claim, self._steps.put_off("version_missing", UNREADABLE_SECONDS))
-                return
-            channel = channel_of(read, claim.due.stage_id)
-            if channel is None:
-                await self._steps.settle(claim, model.rejected(self._steps.clock.now(), "stage_missing"))
-                return
-            await self._channels[channel].carry(carried, read)
+    # ---- a batch of claims ----
 
-    async def _after_failure(self, carried: Carried, error: BaseException | None) -> None:
-        """What becomes of a claim whose job raised `error`, or was cancelled (None)."""
-        if not carried.data_began:
-            await self._give_back(carried.claim, "error" if error is not None else "shutdown")
-        elif error is None:
-            await self._steps.settle(carried.claim, model.doubted(self._steps.clock.now()))
-        # A failure after DATA began stays transmitting: past its deadline it is in doubt.
+    async def _carry(self, batch: Sequence[Carried]) -> None:
+        """Step 2, and on to the channels."""
+        reads = await self._steps.reader.read([Look(each.claim, _written_to(each.claim)) for each in batch])
+        chosen: dict[Channel, list[tuple[Carried, Read]]] = {}
+        for carried, read in zip(batch, reads, strict=True):
+            channel = channel_of(read, carried.claim.due.stage_id)
+            settlement = self._judged(read, channel)
+            if carried.over:
+                continue
+            if settlement is not None:
+                self._steps.settle(carried, settlement)
+            elif channel is not None:
+                chosen.setdefault(channel, []).append((carried, read))
+        for channel, items in chosen.items():
+            await self._channels[channel].carry(items)
 
-    async def _give_back(self, claim: Claim, reason: str) -> None:
-        """claimed (or transmitting, before DATA) → deferred, so that it is asked for again."""
-        await self._steps.settle(claim, self._deferral(claim, reason))
+    def _judged(self, read: Read, channel: Channel | None) -> Settlement | None:
+        """None: go on."""
+        if read.withdrawal is not None:
+            return model.released(self._steps.clock.now(), read.withdrawal)
+        if read.plan is None:
+            return self._steps.put_off("version_missing", UNREADABLE_SECONDS)
+        return model.rejected(self._steps.clock.now(), "stage_missing") if channel is None else None
+
+    def _batch_ended(self, batch: Sequence[Carried], task: "asyncio.Task[None]") -> None:
+        """A failed step of the batch is a failure of each that was not handed on to its end."""
+        self._batches.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            for carried in batch:
+                carried.failed(error)
 
     def _deferral(self, claim: Claim, reason: str) -> Settlement:
         if reason == "shutdown":
@@ -193,6 +213,11 @@ class Work:
             return self._steps.busy()
         moment = self._steps.moment(claim)
         return model.deferred(moment.now, moment.after_soft, reason, counts=("failures",))
+
+
+def _written_to(claim: Claim) -> str | None:
+    """The recipient in the stored bytes, which are sent as they are from the first journal on."""
+    return claim.earlier.recipient if claim.earlier.journaled else None
 
 
 def _log_failure(carried: Carried, error: BaseException) -> None:
