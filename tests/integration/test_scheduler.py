@@ -1,14 +1,19 @@
 """The scheduler on a real MongoDB with a captured publisher: what the end-to-end tests cannot time."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 
 from chassis import documents as names
 from chassis.errors import Retry
-from scheduler.store import ALL_SHARDS
+from scheduler import model
+from scheduler.outbox import UNTOLD_SECONDS
+from scheduler.store import ALL_SHARDS, Write
+from scheduler.story import number
 from scheduler.testing import SEQUENCE, TWO_MAILS, Bench, open_bench
-from segue_contracts.commands import Hold, HoldScope, Lift, Migrate, Stop
+from segue_contracts.commands import Edit, Hold, HoldScope, Lift, Migrate, Stop
 from segue_contracts.events import EnrollmentStop, Outcome, StopReason
 from segue_contracts.message import Scope
 from segue_contracts.topics import DELIVERY_COMMANDS, STAGE_DUE
@@ -28,7 +33,7 @@ async def test_an_enroll_twice_makes_one_enrollment_and_one_story(bench: Bench) 
     await bench.command(enroll)
     assert bench.kafka.kinds() == ["enrolled", "stage_scheduled"]
     e = await bench.read(enroll.enrollment_id)
-    assert (e["seq"], e["outbox"]) == (2, [])
+    assert (e["seq"], await bench.owed()) == (2, [])
 
 
 async def test_a_dispatch_is_written_before_it_is_published(bench: Bench) -> None:
@@ -127,7 +132,67 @@ async def test_events_that_the_broker_did_not_take_are_told_by_the_sweep(bench: 
     bench.clock.advance(11)
     await bench.parts.outbox.sweep()
     assert bench.kafka.kinds() == ["enrolled", "stage_scheduled"]
-    assert (await bench.read(enroll.enrollment_id))["outbox"] == []
+    assert await bench.owed() == []
+
+
+async def test_what_a_frozen_writer_writes_late_is_told_though_it_dies_then(bench: Bench) -> None:
+    (enrollment,) = await bench.enrolled("priya")
+    bench.clock.advance(1)
+    e, store, recorded_at = await bench.read(enrollment), bench.parts.store, bench.clock.real_now()
+    write = Write(e, model.failed(e, bench.clock.now(), "gone"))
+    token, owing = uuid4(), [{"_id": enrollment, "rev": e["rev"]}]
+    await store.owe(token, owing, recorded_at, recorded_at + timedelta(seconds=UNTOLD_SECONDS))
+    bench.clock.advance(UNTOLD_SECONDS + 1)
+    await bench.parts.outbox.sweep()
+    assert [owed["_id"] for owed in await bench.owed()] == [token]
+
+    await store.write([write], [number(e, write.change, recorded_at)], token, recorded_at)
+    bench.clock.advance(2 * UNTOLD_SECONDS)
+    await bench.parts.outbox.sweep()
+    assert bench.kafka.kinds() == ["enrolled", "stage_scheduled", "failed"]
+    assert await bench.owed() == []
+
+
+async def test_a_write_whose_guard_is_lost_is_not_waited_for(bench: Bench) -> None:
+    (enrollment,) = await bench.enrolled("priya")
+    before = (await bench.read(enrollment))["rev"]
+    bench.clock.advance(1)
+    await bench.parts.due.tick()
+    now = bench.clock.real_now()
+    await bench.parts.store.owe(uuid4(), [{"_id": enrollment, "rev": before}], now, now)
+    await bench.parts.outbox.sweep()
+    assert (await bench.owed(), bench.kafka.kinds()) == ([], ["enrolled", "stage_scheduled"])
+
+
+async def test_one_write_for_many_gives_each_its_own_and_leaves_out_who_is_not_as_read(bench: Bench) -> None:
+    ids = await bench.enrolled("a", "b", "c")
+    read = [await bench.read(each) for each in ids]
+    await bench.spoil(ids[1], rev=read[1]["rev"] + 1)
+    at = bench.clock.now()
+    changes = [model.failed(e, at, f"reason of {n}", "$x.y") for n, e in enumerate(read)]
+    writes = [Write(e, change) for e, change in zip(read, changes, strict=True)]
+    assert await bench.parts.outbox.commit(writes) == {ids[0], ids[2]}
+    after = [await bench.read(each) for each in ids]
+    assert [e.get("failure") for e in after] == ["reason of 0", None, "reason of 2"]
+    assert [(e["rev"], e["seq"], "due_at" in e) for e in after] == [
+        (2, 3, False),
+        (2, 2, True),
+        (2, 3, False),
+    ]
+    assert after[2]["history"][:2] == read[2]["history"]
+    assert after[2]["history"][2]["reason_code"] == "$x.y"
+
+
+async def test_an_outcome_is_applied_to_what_is_true_now_not_to_what_was_dispatched(bench: Bench) -> None:
+    moved, stopped = await bench.enrolled("a", "b")
+    await bench.parts.due.tick()
+    await bench.command(bench.message(Edit, enrollment_id=moved, stages={"nudge": {"text": "New"}}))
+    await bench.command(bench.message(Stop, enrollment_id=stopped))
+    for enrollment in (moved, stopped):
+        await bench.outcome(Outcome.SENT, enrollment)
+    e = await bench.read(moved)
+    assert (e["stage_id"], e["edits"], "pending" in e) == ("nudge", {"nudge": {"text": "New"}}, False)
+    assert (await bench.read(stopped))["state"] == "stopped"
 
 
 async def test_a_missing_token_is_refused_and_nothing_is_left_behind(bench: Bench) -> None:

@@ -161,3 +161,13 @@ async def test_events_keep_the_company_that_they_were_told_with(bench: Bench) ->
     told = [m.company_id for m in bench.kafka.messages if m.event_type in ("enrolled", "stopped")]
     assert told == [old, new]
     assert [event_of(e, c).company_id for c in e["history"]] == [old, old, new]
+
+
+@pytest.mark.parametrize(("phone", "kept"), [("0049 (0)30 12-34 x7", ["+49301234"]), (None, [])])
+async def test_a_persons_phone_is_kept_in_the_one_spelling_that_answers_are_matched_by(
+    bench: Bench, phone: str | None, kept: list[str]
+) -> None:
+    await bench.command(bench.enroll("priya", phone=phone))
+    person = await bench.database.collection(names.PEOPLE).find_one({"external_id": "priya"})
+    assert person is not None
+    assert person["phones"] == kept

@@ -12,6 +12,7 @@ from chassis import documents as names
 from chassis import faults
 from chassis.errors import Retry
 from chassis.testing import NOON
+from scheduler.course import LOOK_AGAIN
 from scheduler.replans import BATCH, BEGINS_AFTER_SECONDS, TZDATA_AFTER_SECONDS
 from scheduler.testing import MAILBOX, WORKSPACE, Bench, bench_over, open_bench, settings_for
 from segue_contracts.commands import (
@@ -180,13 +181,31 @@ async def test_a_day_that_is_open_again_but_past_is_not_planned_for(mongodb_uri:
         assert bench.due() == [enrollment]
 
 
-async def test_who_can_never_be_sent_to_any_more_fails_with_the_reason(bench: Bench) -> None:
+async def test_who_can_never_be_sent_to_any_more_waits_for_a_setting_and_is_never_sent_to(
+    bench: Bench,
+) -> None:
     (enrollment,) = await bench.enrolled("a")
     away = f"{TUESDAY.date()}/{(TUESDAY + timedelta(days=399)).date()}"
     await change_mailbox(bench, zone="UTC", time_off=[away, "2027-04-06/2027-05-06"])
     await sweep(bench)
     e = await bench.read(enrollment)
-    assert (e["state"], e["failure"]) == ("failed", "window_never_opens")
+    assert (e["state"], e["due_at"]) == ("scheduled", e["send_before"])
+    assert "no allowed time within 400 days" in e["reasons"][0]["detail"]
+    told = len(bench.kafka.messages)
+
+    bench.clock.set(e["due_at"])  # it looks again by itself, and tells nobody that nothing has changed
+    await bench.parts.due.tick()
+    later = await bench.read(enrollment)
+    assert (later["state"], later["due_at"], later["attempt"]) == ("scheduled", e["due_at"] + LOOK_AGAIN, 0)
+    assert (bench.due(), len(bench.kafka.messages)) == ([], told)
+
+    await change_mailbox(bench, zone="UTC", time_off=[])
+    await sweep(bench)
+    (at,) = await planned(bench, enrollment)
+    assert bench.clock.now() <= at < bench.clock.now() + LOOK_AGAIN
+    bench.clock.set(at)
+    await bench.parts.due.tick()
+    assert bench.due() == [enrollment]
 
 
 # ---- a mailbox ----------------------------------------------------------------------------------------

@@ -1,36 +1,44 @@
 """What lies before an enrollment: its version's stages, planned for this person and this sender."""
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from typing import Generic, TypeVar
 from uuid import UUID
 
 from chassis.caps import Cap, caps_of
 from chassis.clock import Clock
 from chassis.documents import MailboxView, VersionView, WorkspaceView
+from chassis.telemetry import counter
+from scheduler.local_time import whole_second_up
 from scheduler.model import Document, Step
-from scheduler.plan import Refused, Sender, plan
+from scheduler.plan import NEVER_OPENS, Person, Place, Refused, Sender, plan
 from scheduler.search import Vacancy
 from scheduler.store import SchedulerStore
+from scheduler.trail import Reason
 from segue_contracts.ids import dispatch_id
 from segue_contracts.message import Channel
 from segue_contracts.prospect import Prospect
-from segue_contracts.sequence import MANUAL_CHANNELS, Condition, SequenceDocument, parse_sequence
-from segue_contracts.timing import TEAM, parse_windows
+from segue_contracts.sequence import MANUAL_CHANNELS, Condition, SequenceDocument, StageTiming, parse_sequence
+from segue_contracts.timing import TEAM, TimeRange, parse_windows
 
 VERSIONS_KEPT = 1000
 SETTINGS_SECONDS = 5.0
+LOOK_AGAIN = timedelta(days=1)
+WITHOUT_TIME = counter(
+    "segue_scheduler_without_time", "Looks at enrollments for whose stage no allowed time comes"
+)
 LONGEST_TIME_OFF_DAYS = 400
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Version:
-    """A published version with its document read."""
+    """A published version with its document read; the same one is one object, and equal to no other."""
 
     view: VersionView
     document: SequenceDocument
@@ -43,12 +51,16 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """One version, one sender, one person, and the days off of their team."""
+    """One version, one sender, one person, and the days off of their team.
+
+    `prospect`: the contract's Prospect as data, as the document keeps it.
+    """
 
     version: Version
     mailbox: MailboxView
-    prospect: Prospect
+    prospect: Document
     team_holidays: frozenset[date]
+    sender: Sender
 
     def next_index(self, completed: Sequence[str]) -> int | None:
         """The first stage after the last completed one that this version has; None at the end.
@@ -71,25 +83,38 @@ class Course:
         """The stage at `index` with its time, counted from `base`; with `now`, planned again from then; with
         `vacancy`, at the first free time.
         """
-        document = self.version.document
-        stage = document.stages[index]
-        planned = plan(
-            stage,
-            document.timing_of(index),
-            base=base,
-            dispatch_id=dispatch_id(enrollment_id, stage.id),
-            person=self.prospect,
-            sender=sender_of(self.mailbox),
-            team_holidays=self.team_holidays,
-            first=index == 0,
-            now=now,
-            vacancy=vacancy,
+        stage = self.version.document.stages[index]
+        if now is None and vacancy is None and _is_shared(stage):
+            place = self.prospect.get("zone"), self.prospect.get("country")
+            return _shared_step(
+                self.version, index, whole_second_up(base), place, self.sender, self.team_holidays
+            )
+        return _step(
+            self.version,
+            index,
+            base,
+            dispatch_id(enrollment_id, stage.id),
+            Person(self.prospect.get("zone"), self.prospect.get("country"), self.prospect.get("dates") or {}),
+            self.sender,
+            self.team_holidays,
+            now,
+            vacancy,
         )
-        if isinstance(planned, Refused):
-            return planned
-        reasons = tuple(reason.as_data() for reason in planned.reasons)
-        channel = Channel(stage.channel)
-        return Step(stage.id, index, channel, planned.at, planned.send_before, planned.zone, reasons, now)
+
+    def or_wait(self, step: Step | Refused, index: int, now: datetime) -> Step | Refused:
+        """Where no allowed time comes, a step that waits for a setting to change; `step` otherwise.
+
+        Nothing is inside its window (`model.is_without_time`): when it is due, it is planned again.
+        """
+        if isinstance(step, Step) or step.code != NEVER_OPENS:
+            return step
+        WITHOUT_TIME.inc()
+        from_, at = whole_second_up(now), whole_second_up(now) + LOOK_AGAIN
+        told = f"{step.detail}: it waits for a setting to change, and is planned again then and every day"
+        reason = Reason("window", from_, at, told).as_data()
+        stage = self.version.document.stages[index]
+        zone = self.sender.zone or "UTC"
+        return Step(stage.id, index, Channel(stage.channel), at, at, zone, (reason,))
 
     def ahead(
         self, enrollment_id: UUID, completed: Sequence[str], base: datetime
@@ -107,18 +132,23 @@ class Course:
             base = step.at
             done.append(step.stage_id)
 
+    def needs(self, address: str) -> bool:
+        """Whether a stage that this person would get uses the prospect's `email` or `phone`."""
+        stages = enumerate(self.version.document.stages)
+        return any(stage.address_field == address and self.wanted(index) for index, stage in stages)
+
     def wanted(self, index: int) -> bool:
         """Whether the stage's `when` holds for this person now."""
         condition = self.version.document.stages[index].when
         return condition is None or holds(condition, self.prospect)
 
 
-def holds(condition: Condition, prospect: Prospect) -> bool:
+def holds(condition: Condition, prospect: Document) -> bool:
     """Whether a `when` is true. Opens and clicks are not tracked: the api refuses what asks for them."""
     if condition.has is not None:
         name = condition.has
-        value = getattr(prospect, name, None) if name in Prospect.model_fields else None
-        return bool(value or prospect.tokens.get(name) or prospect.dates.get(name))
+        value = prospect.get(name) if name in Prospect.model_fields else None
+        return bool(value or any((prospect.get(kind) or {}).get(name) for kind in ("tokens", "dates")))
     if condition.not_ is not None:
         return not holds(condition.not_, prospect)
     if condition.all is not None:
@@ -132,6 +162,55 @@ def sender_of(mailbox: MailboxView) -> Sender:
     """The mailbox's own hours and days off, as planning wants them."""
     windows = parse_windows(mailbox.windows) if mailbox.windows else None
     return Sender(mailbox.country, mailbox.zone, windows, _days(mailbox.time_off))
+
+
+@lru_cache(maxsize=10_000)  # a burst goes the same way within a second, but for the people in it
+def _shared_step(
+    version: Version,
+    index: int,
+    base: datetime,
+    place: tuple[str | None, str | None],
+    sender: Sender,
+    team_holidays: frozenset[date],
+) -> Step | Refused:
+    """The step of everybody of one place: of a stage that neither names a date of theirs nor spreads them."""
+    return _step(version, index, base, "", Person(*place), sender, team_holidays)
+
+
+def _is_shared(stage: StageTiming) -> bool:
+    """Whether it is due at the same time for everybody of one place who has the same base."""
+    return stage.date is None and (stage.at is None or not isinstance(stage.at_time, TimeRange))
+
+
+def _step(
+    version: Version,
+    index: int,
+    base: datetime,
+    dispatch_id: str,
+    person: Place,
+    sender: Sender,
+    team_holidays: frozenset[date],
+    now: datetime | None = None,
+    vacancy: Vacancy | None = None,
+) -> Step | Refused:
+    stage = version.document.stages[index]
+    planned = plan(
+        stage,
+        version.document.timing_of(index),
+        base=base,
+        dispatch_id=dispatch_id,
+        person=person,
+        sender=sender,
+        team_holidays=team_holidays,
+        first=index == 0,
+        now=now,
+        vacancy=vacancy,
+    )
+    if isinstance(planned, Refused):
+        return planned
+    reasons = tuple(reason.as_data() for reason in planned.reasons)
+    channel = Channel(stage.channel)
+    return Step(stage.id, index, channel, planned.at, planned.send_before, planned.zone, reasons, now)
 
 
 def _days(time_off: Sequence[str]) -> frozenset[date]:
@@ -228,17 +307,28 @@ class Courses:
         """
         if not enrollments:
             return {}
-        people = await self._store.people(
+        people = await self._store.prospects(
             {e["workspace_id"] for e in enrollments}, {e["person_id"] for e in enrollments}
         )
+        around: dict[Hashable, tuple[Version, MailboxView, frozenset[date], Sender] | None] = {}
         courses: dict[UUID, Course] = {}
         for e in enrollments:
             number = (versions or {}).get(e["_id"]) or int(e["sequence_version"])
-            version = await self.version(e["workspace_id"], e["sequence_id"], number)
-            mailbox = await self.mailbox(e["workspace_id"], e["mailbox_id"])
-            person = people.get(e["person_id"])
-            if version and mailbox and person:
-                prospect = Prospect.model_validate(person["prospect"])
-                team = await self.team_holidays(e["workspace_id"])
-                courses[e["_id"]] = Course(version, mailbox, prospect, team)
+            where = e["workspace_id"], e["sequence_id"], number, e["mailbox_id"]
+            if where not in around:
+                around[where] = await self._around(*where)
+            person, known = people.get(e["person_id"]), around[where]
+            if person and known:
+                version, mailbox, team, sender = known
+                courses[e["_id"]] = Course(version, mailbox, person, team, sender)
         return courses
+
+    async def _around(
+        self, workspace: UUID, sequence_id: UUID, number: int, mailbox_id: UUID
+    ) -> tuple[Version, MailboxView, frozenset[date], Sender] | None:
+        """What is the same for many people; None where the version or the mailbox is gone."""
+        version = await self.version(workspace, sequence_id, number)
+        mailbox = await self.mailbox(workspace, mailbox_id)
+        if version is None or mailbox is None:
+            return None
+        return version, mailbox, await self.team_holidays(workspace), sender_of(mailbox)

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID, uuid5
@@ -14,6 +14,7 @@ from chassis.errors import Retry
 from chassis.kafka import Record
 from chassis.telemetry import counter, fields, histogram
 from scheduler.course import Course, Courses
+from scheduler.flights import Flights
 from scheduler.frontier import Frontier
 from scheduler.holds import Holds
 from scheduler.isolation import Isolation, Work
@@ -25,8 +26,10 @@ from scheduler.model import (
     State,
     Step,
     failed,
+    is_without_time,
     replanned,
     skipped,
+    still_without_time,
     was_due,
 )
 from scheduler.outbox import Outbox, Publishes
@@ -36,6 +39,7 @@ from scheduler.slots import Asked, Slots
 from scheduler.stops import Stops
 from scheduler.store import SchedulerStore, Write
 from segue_contracts.events import StageDue
+from segue_contracts.message import to_utc_milliseconds
 from segue_contracts.sequence import CatchUp
 
 log = logging.getLogger(__name__)
@@ -43,6 +47,7 @@ log = logging.getLogger(__name__)
 BATCH = 2000
 REST_SHARE = 4
 """A poll that took long is followed by a longer rest: looking for work never becomes the work."""
+NEEDED = frozenset({"person_id", "owner_id", "mailbox_id", "sequence_id", "sequence_version"})
 LATE_REAL_SECONDS = 60.0
 """On a clock that runs fast, a delay of ours is measured in real time too, or everything would be late."""
 
@@ -62,6 +67,7 @@ class DueLoop:
         holds: Holds,
         stops: Stops,
         slots: Slots,
+        flights: Flights,
         isolation: Isolation,
         clock: Clock,
         *,
@@ -77,12 +83,14 @@ class DueLoop:
         self._holds = holds
         self._stops = stops
         self._slots = slots
+        self._flights = flights
         self._isolation = isolation
         self._clock = clock
         self._shards = shards
         self._redelivery_seconds = redelivery_seconds
         self._ask_again_seconds = ask_again_seconds
         self._poll_seconds = poll_seconds
+        self._tolerated = max(LATE_AFTER, timedelta(seconds=LATE_REAL_SECONDS * clock.speed))
         self._stopping = asyncio.Event()
         self._frontier = Frontier(clock)
 
@@ -117,8 +125,10 @@ class DueLoop:
         found = _by_state(due)
         waiting = found[State.SCHEDULED]
         ready = await self._sort_out(waiting) if waiting else []
-        await self._dispatch([*ready, *found[State.DISPATCHED]])
-        await self._ask_again([*found[State.AWAITING_TASK], *found[State.IN_DOUBT]])
+        await self._dispatch(ready)
+        await self._ask_again(found[State.DISPATCHED], self._redelivery_seconds, "redelivery")
+        asking = [*found[State.AWAITING_TASK], *found[State.IN_DOUBT]]
+        await self._ask_again(asking, self._ask_again_seconds, "ask_again")
         await self._recall(found[State.STOPPED])
 
     async def _sort_out(self, waiting: Sequence[Document]) -> list[Document]:
@@ -141,10 +151,10 @@ class DueLoop:
 
     async def _within_limits(self, ready: list[Document]) -> list[Document]:
         """What has no limit, or room under it now; the rest gets the first free time, and room at it."""
-        caps = {e["_id"]: over for e in ready if (over := await self._courses.caps(e))}
-        if not caps:
+        limited = [e for some in _by_kind(ready) if await self._courses.caps(some[0]) for e in some]
+        if not limited:
             return ready
-        limited = [e for e in ready if e["_id"] in caps]
+        caps = {e["_id"]: await self._courses.caps(e) for e in limited}
         valid = await self._slots.valid(limited)
         wanted = [e for e in limited if e["_id"] not in valid]
         courses = await self._courses.load(wanted)
@@ -165,11 +175,10 @@ class DueLoop:
 
     async def _courses_where_needed(self, free: Sequence[Document], now: datetime) -> dict[UUID, Course]:
         """Only what may not simply go needs its stages read."""
-        needed = [
-            e
-            for e in free
-            if self._late_policy(None, e, now) or _is_over(e, now) or await self._has_condition(e)
-        ]
+        needed: list[Document] = []
+        for some in _by_kind(free):
+            all_of_them = await self._has_condition(some[0])
+            needed += [e for e in some if all_of_them or self._late_policy(None, e, now) or _is_over(e, now)]
         return await self._courses.load(needed)
 
     async def _has_condition(self, e: Document) -> bool:
@@ -177,8 +186,7 @@ class DueLoop:
         return version is not None and version.document.stages[e["stage_index"]].when is not None
 
     def _late_policy(self, catch_up: CatchUp | None, e: Document, now: datetime) -> CatchUp | None:
-        tolerated = max(LATE_AFTER, timedelta(seconds=LATE_REAL_SECONDS * self._clock.speed))
-        return late_policy(catch_up, was_due(e), now, late_after=tolerated)
+        return late_policy(catch_up, was_due(e), now, late_after=self._tolerated)
 
     def _change(self, e: Document, course: Course, now: datetime) -> Change | None:
         """What happens instead of a dispatch, None if it goes."""
@@ -186,39 +194,43 @@ class DueLoop:
         if not course.wanted(index):
             return _skip(e, course, "when", now)
         policy = self._late_policy(course.version.document.timing_of(index).catch_up, e, now)
+        if is_without_time(e):
+            policy = None  # it is not the time of the stage that has come
         if policy is None and not _is_over(e, now):
             return None
         if policy is CatchUp.SKIP:
             return _skip(e, course, "late", now)
-        step = course.step(e["_id"], index, e["base"], now)
+        step = course.or_wait(course.step(e["_id"], index, e["base"], now), index, now)
         if isinstance(step, Refused):
             return failed(e, now, step.code)
+        if is_without_time(e) and step.at == step.send_before:
+            return still_without_time(e, step)
         return replanned(e, step, now, "window_over" if policy is None else "late")
 
     async def _dispatch(self, ready: Sequence[Document]) -> None:
         """Write first, then publish for the whole batch, matched or not: the sender reads the truth."""
         if not ready:
             return
-        now, records = self._clock.now(), [self._due_record(e) for e in ready]
+        now, recorded_at, records = self._clock.now(), self._clock.real_now(), self._records(ready, 1)
         deadline = self._clock.in_real(self._redelivery_seconds)
-        await self._store.dispatch([e["_id"] for e in ready], now, deadline, self._clock.real_now())
+        matched = await self._store.dispatch([e["_id"] for e in ready], now, deadline, recorded_at)
+        if matched == len(ready):
+            self._flights.began(ready)
         await faults.point("scheduler.after_dispatched")
         await self._publisher.publish(records)
+        DISPATCHED.labels("due").inc(len(ready))
         for e in ready:
-            fresh = State(e["state"]) is State.SCHEDULED
-            DISPATCHED.labels("due" if fresh else "redelivery").inc()
-            if fresh:
-                LATENESS.observe((now - was_due(e)).total_seconds())
+            LATENESS.observe((now - was_due(e)).total_seconds())
 
-    async def _ask_again(self, waiting: Sequence[Document]) -> None:
+    async def _ask_again(self, waiting: Sequence[Document], seconds: float, kind: str) -> None:
+        """The same attempt once more: somebody may have missed it, or its answer got lost."""
         if not waiting:
             return
-        records = [self._due_record(e) for e in waiting]
-        deadline = self._clock.in_real(self._ask_again_seconds)
-        states = (State.AWAITING_TASK, State.IN_DOUBT)
-        await self._store.ask_again([e["_id"] for e in waiting], self._clock.now(), deadline, states)
+        deadline, states = self._clock.in_real(seconds), {State(e["state"]) for e in waiting}
+        ids, records = [e["_id"] for e in waiting], self._records(waiting, 0)
+        await self._store.ask_again(ids, self._clock.now(), deadline, sorted(states))
         await self._publisher.publish(records)
-        DISPATCHED.labels("ask_again").inc(len(waiting))
+        DISPATCHED.labels(kind).inc(len(waiting))
 
     async def _recall(self, owing: Sequence[Document]) -> None:
         if not owing:
@@ -229,31 +241,50 @@ class DueLoop:
         await self._publisher.publish(records)
         DISPATCHED.labels("recall").inc(len(owing))
 
-    def _due_record(self, e: Document) -> Record:
-        attempt = e["attempt"] + (State(e["state"]) is State.SCHEDULED)
-        return Record.of(
-            StageDue(
-                event_id=uuid5(e["_id"], f"due/{e['stage_id']}/{attempt}"),
-                occurred_at=self._clock.now(),
-                recorded_at=self._clock.real_now(),
-                workspace_id=e["workspace_id"],
-                enrollment_id=e["_id"],
-                stage_id=e["stage_id"],
-                attempt=attempt,
-                due_at=e["planned_at"],
-            )
+    def _records(self, due: Sequence[Document], more: int) -> list[Record]:
+        """Each in its attempt, or in one more; made before anything is written, for a bug shows here."""
+        now = to_utc_milliseconds(self._clock.now())
+        recorded_at = to_utc_milliseconds(self._clock.real_now())
+        return [_record(e, e["attempt"] + more, now, recorded_at) for e in due]
+
+
+def _record(e: Document, attempt: int, now: datetime, recorded_at: datetime) -> Record:
+    return Record.of(
+        StageDue.known(
+            event_id=uuid5(e["_id"], f"due/{e['stage_id']}/{attempt}"),
+            occurred_at=now,
+            recorded_at=recorded_at,
+            workspace_id=e["workspace_id"],
+            enrollment_id=e["_id"],
+            stage_id=e["stage_id"],
+            attempt=attempt,
+            due_at=to_utc_milliseconds(e["planned_at"]),
         )
+    )
 
 
 def _by_state(due: Sequence[Document]) -> dict[State, list[Document]]:
-    """IllegalMove for one that is due although it has ended and owes no recall: it would be due for ever."""
+    """KeyError for one that lacks what its sending needs; IllegalMove for one that is due although it has
+    ended and owes no recall: it would be due for ever.
+    """
     found: dict[State, list[Document]] = {state: [] for state in State}
     for e in due:
         state = State(e["state"])
         if state not in LIVE and not (state is State.STOPPED and e.get("owes_recall")):
             raise IllegalMove(f"{state} and due, but nothing is left to do")
+        if state is State.SCHEDULED and not e.keys() >= NEEDED:
+            raise KeyError(*sorted(NEEDED - e.keys()))
         found[state].append(e)
     return found
+
+
+def _by_kind(waiting: Sequence[Document]) -> Iterable[list[Document]]:
+    """Those in one stage of one mailbox: whether it has a condition or limits is the same for all of them."""
+    found: dict[Hashable, list[Document]] = {}
+    for e in waiting:
+        stage = e["sequence_id"], e["sequence_version"], e["stage_index"]
+        found.setdefault((e["workspace_id"], *stage, e["mailbox_id"]), []).append(e)
+    return found.values()
 
 
 def _is_over(e: Document, now: datetime) -> bool:
@@ -267,7 +298,7 @@ def _step(course: Course, e: Document, vacancy: Vacancy) -> Step | Refused:
 def _hours(e: Document, course: Course) -> Hashable:
     """What decides when an enrollment's stage may go: who has the same ones finds the same times taken."""
     prospect = course.prospect
-    where = prospect.zone, prospect.country
+    where = prospect.get("zone"), prospect.get("country")
     return e["sequence_id"], e["sequence_version"], e["stage_index"], e["mailbox_id"], where
 
 
@@ -282,5 +313,5 @@ def _skip(e: Document, course: Course, reason: str, now: datetime) -> Change:
     index = course.next_index([*e["completed"], e["stage_id"]])
     if index is None:
         return skipped(e, now, reason, None)
-    step = course.step(e["_id"], index, now)
+    step = course.or_wait(course.step(e["_id"], index, now), index, now)
     return failed(e, now, step.code) if isinstance(step, Refused) else skipped(e, now, reason, step)

@@ -12,7 +12,7 @@ from chassis.secrets import Secrets
 from chassis.telemetry import counter
 from chassis.tokens import token_values
 from chassis.wording import words_of
-from scheduler.course import Course, Courses
+from scheduler.course import Course, Courses, sender_of
 from scheduler.model import Document, Step, enrolled
 from scheduler.outbox import Outbox, Publishes
 from scheduler.people import People, Told, company_of
@@ -92,7 +92,7 @@ class Enrolling:
         accepted = [c for c in candidates if c.there is None and not c.problems]
         await self._save_people(accepted)
         now, recorded_at = self._clock.now(), self._clock.real_now()
-        await self._outbox.begin([_enrollment(c, now, recorded_at) for c in accepted])
+        await self._outbox.begin([_enrollment(c, now, recorded_at) for c in accepted], recorded_at)
         await self._refuse([c for c in candidates if c.problems])
         there = [c for c in candidates if not c.problems]
         await self._follow_people(there)
@@ -111,7 +111,7 @@ class Enrolling:
 
     async def suppressed(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Those who must not be written to."""
-        ids = {c.id: self._suppression_ids(c.command) for c in candidates}
+        ids = {c.id: self._suppression_ids(c) for c in candidates}
         found = await self._store.suppressed(
             {c.command.workspace_id for c in candidates}, [i for some in ids.values() for i in some]
         )
@@ -169,11 +169,13 @@ class Enrolling:
             candidate.refuse("mailbox_missing", "the sequence's mailbox is not connected")
             return
         team_holidays = await self._courses.team_holidays(command.workspace_id)
-        candidate.course = Course(version, mailbox, command.prospect, team_holidays)
+        candidate.course = Course(
+            version, mailbox, command.prospect.model_dump(mode="json"), team_holidays, sender_of(mailbox)
+        )
 
     async def _check_suppressions(self, candidates: Sequence[Candidate]) -> None:
         for candidate in await self.suppressed(candidates):
-            candidate.refuse("suppressed", "this address or its domain must not be written to")
+            candidate.refuse("suppressed", "the address, domain, company or phone must not be written to")
 
     async def _check_stops(self, candidates: Sequence[Candidate]) -> None:
         for candidate, stop in await self._stops_over(candidates):
@@ -281,14 +283,18 @@ class Enrolling:
                 over.append((c, stop))
         return over
 
-    def _suppression_ids(self, command: Enroll) -> tuple[str, ...]:
-        email, workspace = command.prospect.email, command.workspace_id
-        if not email:
-            return ()
-        domain = email.rpartition("@")[2]
-        return (
-            self._secrets.suppression_id(workspace, "address", email),
-            self._secrets.suppression_id(workspace, "domain", domain),
+    def _suppression_ids(self, c: Candidate) -> tuple[str, ...]:
+        """What would forbid it: the address, its domain, the company, the phone if a stage needs it."""
+        prospect = c.command.prospect
+        values = {"company": prospect.effective_company_key}
+        if prospect.email:
+            values |= {"address": prospect.email, "domain": prospect.email.rpartition("@")[2]}
+        if c.course is not None and c.course.needs("phone"):
+            values["phone"] = prospect.phone
+        return tuple(
+            self._secrets.suppression_id(c.command.workspace_id, kind, value)
+            for kind, value in values.items()
+            if value
         )
 
 

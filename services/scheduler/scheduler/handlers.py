@@ -9,6 +9,7 @@ from chassis.clock import Clock
 from chassis.errors import Reject
 from chassis.kafka import Received
 from chassis.telemetry import counter
+from scheduler.corrections import Corrections
 from scheduler.enroll import Enrolling
 from scheduler.holds import Holds
 from scheduler.model import Document
@@ -19,6 +20,7 @@ from scheduler.stops import Cause, Stops
 from scheduler.wishes import Reasons, Wishes
 from segue_contracts import codec
 from segue_contracts.commands import (
+    Correct,
     Edit,
     Enroll,
     EnrollmentCommand,
@@ -60,6 +62,7 @@ class Commands:
         stops: Stops,
         wishes: Wishes,
         replans: Replans,
+        corrections: Corrections,
         clock: Clock,
     ) -> None:
         self._results = results
@@ -68,6 +71,7 @@ class Commands:
         self._stops = stops
         self._wishes = wishes
         self._replans = replans
+        self._corrections = corrections
         self._clock = clock
 
     async def handle(self, batch: Sequence[Received]) -> None:
@@ -106,6 +110,8 @@ class Commands:
                 await self._replans.ask(command)
             case MarkReplied():
                 return await self._wishes.mark_replied(command)
+            case Correct():
+                return await self._corrections.apply(command)
             case UpdatePerson():
                 return await self._wishes.update_person(command)
             case Reschedule() | Edit() | Migrate():
@@ -162,18 +168,15 @@ class StopRecords:
         ]
         for some in rounds(narrow, lambda s: s.enrollment_id):
             await self._stops.stop_enrollments({cast(UUID, s.enrollment_id): _cause(s) for s in some})
+        wide = [
+            (_cause(s), s.scope, s.person_id if s.scope is Scope.PERSON else s.company_key)
+            for s in stops
+            if s.scope is not Scope.ENROLLMENT and s.event_type is not StopReason.AUTO_REPLY
+        ]
+        await self._stops.stop_scopes(wide)
         for stop in stops:
             if stop.event_type is StopReason.AUTO_REPLY:
                 await self._hold(stop)
-            elif stop.scope is not Scope.ENROLLMENT:
-                await stop_as_told(
-                    self._stops,
-                    _cause(stop),
-                    stop.scope,
-                    stop.enrollment_id,
-                    stop.person_id,
-                    stop.company_key,
-                )
 
     async def _hold(self, stop: EnrollmentStop) -> None:
         """Out of office is a hold until a date; nobody's company is held for one person's holiday."""
@@ -189,6 +192,7 @@ class StopRecords:
                 scope_id=cast(UUID, stop.person_id if whole_person else stop.enrollment_id),
                 until=stop.until or stop.occurred_at + DEFAULT_OUT_OF_OFFICE,
                 reason="out_of_office",
+                extends=True,
             )
         )
 

@@ -1,6 +1,6 @@
 """Holds: documents that pause everything under them; what they parked comes back when they end."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -15,8 +15,9 @@ from scheduler.slots import Slots
 from scheduler.store import SchedulerStore, Write
 from segue_contracts.commands import Hold, Lift
 
-CACHE_SECONDS = 1.0
 BATCH = 500
+FEW = 100
+"""So many active holds are read at once without a thought."""
 
 
 class Holds:
@@ -37,7 +38,6 @@ class Holds:
         self._slots = slots
         self._isolation = isolation
         self._clock = clock
-        self._cache: dict[str, tuple[float, Document | None]] = {}
 
     async def set(self, command: Hold) -> None:
         """Store a hold; an older wish than the stored one changes nothing."""
@@ -49,7 +49,8 @@ class Holds:
                 "by": command.issued_by,
                 "created_at": command.occurred_at,
                 "lifted_at": None,
-            }
+            },
+            extends=command.extends,
         )
 
     async def lift(self, command: Lift) -> None:
@@ -58,20 +59,25 @@ class Holds:
         if await self._store.save_hold(lifted):
             await self._bring_back(lifted["_id"])
 
-    async def over(self, enrollments: Sequence[Document], *, fresh: bool = False) -> dict[UUID, Document]:
-        """An active hold over each enrollment, where there is one; at most a second old unless `fresh`."""
-        return {i: holds[0] for i, holds in (await self.active(enrollments, fresh=fresh)).items() if holds}
+    async def over(self, enrollments: Sequence[Document]) -> dict[UUID, Document]:
+        """An active hold over each enrollment, where there is one."""
+        return {i: holds[0] for i, holds in (await self.active(enrollments)).items()}
 
-    async def active(
-        self, enrollments: Sequence[Document], *, fresh: bool = False
-    ) -> dict[UUID, list[Document]]:
-        """Every active hold over each enrollment; at most a second old unless `fresh`."""
+    async def active(self, enrollments: Sequence[Document]) -> dict[UUID, list[Document]]:
+        """Every active hold over each enrollment that has one, as of now."""
+        workspaces, now = {e["workspace_id"] for e in enrollments}, self._clock.now()
+        most = len(enrollments) + FEW
+        found = await self._store.active_holds(workspaces, now, most + 1)
+        if not found:
+            return {}
         wanted = {e["_id"]: EnrollmentView.read(e).hold_ids() for e in enrollments}
-        workspaces = {e["workspace_id"] for e in enrollments}
-        known = await self._look_up(workspaces, {each for ids in wanted.values() for each in ids}, fresh)
-        now = self._clock.now()
-        holding = {i: hold for i, hold in known.items() if hold_is_active(hold, now)}
-        return {i: [holding[each] for each in ids if each in holding] for i, ids in wanted.items()}
+        if len(found) <= most:
+            holding = {hold["_id"]: hold for hold in found}
+        else:  # more than it costs to ask for each
+            known = await self._store.holds(workspaces, {each for ids in wanted.values() for each in ids})
+            holding = {i: hold for i, hold in known.items() if hold_is_active(hold, now)}
+        over = {i: [holding[each] for each in ids if each in holding] for i, ids in wanted.items()}
+        return {i: holds for i, holds in over.items() if holds}
 
     async def park(self, enrollments: Sequence[Document], over: dict[UUID, Document]) -> None:
         """Take what is held out of the due index; then read once more, for a hold may just have ended."""
@@ -79,7 +85,7 @@ class Holds:
         writes = [Write(e, parked(e, over[e["_id"]], now)) for e in enrollments]
         await self._outbox.commit(writes)
         await self._slots.free(enrollments)
-        still = await self.over(enrollments, fresh=True)
+        still = await self.over(enrollments)
         for ended in {over[e["_id"]]["_id"] for e in enrollments if e["_id"] not in still}:
             await self._bring_back(ended)
 
@@ -103,25 +109,12 @@ class Holds:
         courses = await self._courses.load(found)
         await self._outbox.commit([Write(e, _unparked(e, courses.get(e["_id"]), now)) for e in found])
 
-    async def _look_up(
-        self, workspaces: Iterable[UUID], ids: Iterable[str], fresh: bool
-    ) -> dict[str, Document]:
-        ids, since = list(ids), self._clock.monotonic() - CACHE_SECONDS
-        missing = [i for i in ids if fresh or i not in self._cache or self._cache[i][0] < since]
-        if missing:
-            if len(self._cache) > 50_000:
-                self._cache.clear()
-            read_at = self._clock.monotonic()
-            found = await self._store.holds(workspaces, missing)
-            self._cache.update({i: (read_at, found.get(i)) for i in missing})
-        known = {i: self._cache[i][1] for i in ids if i in self._cache}
-        return {i: hold for i, hold in known.items() if hold is not None}
-
 
 def _unparked(e: Document, course: Course | None, now: datetime) -> Change:
     if course is None:
         return failed(e, now, "sequence_unreadable")
-    step = course.step(e["_id"], e["stage_index"], e["base"], now if now > e["planned_at"] else None)
+    index, since = e["stage_index"], now if now > e["planned_at"] else None
+    step = course.or_wait(course.step(e["_id"], index, e["base"], since), index, now)
     return failed(e, now, step.code) if isinstance(step, Refused) else unparked(e, step, now)
 
 

@@ -87,7 +87,7 @@ class Inquiries:
         if e is None or e.get("tombstone"):
             return None
         live = State(e["state"]) in LIVE
-        holds = (await self._holds.active([e], fresh=True))[e["_id"]] if live else []
+        holds = (await self._holds.active([e])).get(e["_id"], []) if live else []
         to_version = (e.get("pending") or {}).get("migrate")
         version = to_version or e["sequence_version"]
         course = (await self._courses.load([e], {e["_id"]: version})).get(e["_id"]) if live else None
@@ -141,7 +141,7 @@ class Inquiries:
 
     async def _held(self, workspace: UUID, now: datetime) -> dict[str, list[UUID]]:
         held: dict[str, list[UUID]] = {}
-        for hold in await self._store.active_holds(workspace, now):
+        for hold in await self._store.active_holds([workspace], now):
             held.setdefault(HELD_FIELDS[hold["scope"]], []).append(hold["scope_id"])
         return held
 

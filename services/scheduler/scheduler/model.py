@@ -244,6 +244,16 @@ def replanned(e: Document, step: Step, at: datetime, reason: str = "") -> Change
     )
 
 
+def is_without_time(e: Document) -> bool:
+    """Whether no allowed time comes as things are: its window is empty, so it is over whenever it is due."""
+    return e["send_before"] is not None and e["send_before"] <= e["planned_at"]
+
+
+def still_without_time(e: Document, step: Step) -> Change:
+    """Looked at, and nothing has changed: no news, it is looked at again later."""
+    return Change(State(e["state"]), _step(step, _attempt(e, step)))
+
+
 def reopened(e: Document, step: Step) -> Change:
     """Planned again for the time that it had: only until when it may be sent, or its zone, is new."""
     return Change(
@@ -393,6 +403,12 @@ def broken(e: Document, work: str, tries: int, error: str, recorded_at: datetime
     }
 
 
+def is_aside(e: Document, real_now: datetime) -> bool:
+    """Whether it is broken and its next try has not come; `not_aside` is the same in a filter."""
+    again_at: datetime | None = (e.get("broken") or {}).get("again_at")
+    return again_at is not None and again_at > real_now
+
+
 def was_due(e: Document) -> datetime:
     """When what is due was due, before it was put aside as broken."""
     due_at: datetime = (e.get("broken") or {}).get("due_at") or e["due_at"]
@@ -491,7 +507,6 @@ def tombstone(
         "stop": {"reason": reason, "reason_code": reason_code, "cause_id": cause_id, "at": at},
         "seq": 0,
         "history": [],
-        "outbox": [],
         "rev": 1,
         "created_at": at,
         "updated_at": recorded_at,

@@ -1,7 +1,12 @@
-"""Writes changes and tells the world: the write keeps the events, the broker's word clears them."""
+"""Writes changes and tells the world: no event is lost between the write that makes it and the brokers.
+
+The write that changes an enrollment keeps its events, in the history. A document in the outbox names the
+enrollments of a batch before they are written, and goes when the brokers have the events: what a crash leaves
+there, a sweep tells.
+"""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 from uuid import UUID, uuid4
 
@@ -10,12 +15,15 @@ from chassis.errors import Retry
 from chassis.kafka import Record
 from chassis.telemetry import counter
 from scheduler.isolation import Isolation, Work
-from scheduler.model import Document
+from scheduler.model import Document, is_aside
 from scheduler.store import SchedulerStore, Write
 from scheduler.story import event_of, number
+from segue_contracts.message import to_utc_milliseconds
 
 GUARD_TRIES = 8
 UNTOLD_SECONDS = 10.0
+UNWRITTEN_SECONDS = 3600.0
+"""How long after it was announced a write may still come; the driver gives up within seconds."""
 SWEEP_BATCH = 500
 LOST_GUARDS = counter("segue_scheduler_lost_guards", "Writes whose enrollment had changed since it was read")
 
@@ -43,47 +51,88 @@ class Outbox:
         """Make the changes whose enrollments are as they were read, publish their events; the ids changed."""
         if not writes:
             return set()
-        token, recorded_at = uuid4(), self._clock.real_now()
-        applied = await self._store.write(writes, token, recorded_at)
+        token, recorded_at = uuid4(), to_utc_milliseconds(self._clock.real_now())
+        stories = [number(w.enrollment, w.change, recorded_at) for w in writes]
+        owing = [_owing(w.enrollment, w.enrollment["rev"]) for w in writes if w.change.chapters]
+        await self._owe(token, owing, recorded_at)
+        applied = await self._store.write(writes, stories, token, recorded_at)
         if len(applied) < len(writes):
             LOST_GUARDS.inc(len(writes) - len(applied))
-        made = [w for w in writes if w.enrollment["_id"] in applied and w.change.chapters]
-        await self._tell(
-            [({**w.enrollment, **w.change.set}, number(w.enrollment, w.change, recorded_at)) for w in made],
-            token,
+        made = zip(writes, stories, strict=True)
+        await self._publish(
+            ({**w.enrollment, **w.change.set}, story) for w, story in made if w.enrollment["_id"] in applied
         )
+        await self._told(token, owing)
         return applied
 
-    async def begin(self, enrollments: Sequence[Document]) -> set[UUID]:
-        """Insert new enrollments and publish how they began; the ids inserted."""
-        token = uuid4()
-        for e in enrollments:
-            e["outbox"] = [{"seq": c["seq"], "by": token} for c in e["history"]]
+    async def begin(self, enrollments: Sequence[Document], recorded_at: datetime) -> set[UUID]:
+        """Insert new enrollments, made at `recorded_at`, and publish how they began; the ids inserted."""
+        token, owing = uuid4(), [_owing(e, 0) for e in enrollments]
+        await self._owe(token, owing, to_utc_milliseconds(recorded_at))
         inserted = await self._store.insert(enrollments)
-        await self._tell([(e, e["history"]) for e in enrollments if e["_id"] in inserted], token)
+        await self._publish((e, e["history"]) for e in enrollments if e["_id"] in inserted)
+        await self._told(token, owing)
         return inserted
 
     async def sweep(self) -> None:
         """Publish what a crash left untold."""
         now = self._clock.real_now()
-        left = await self._store.untold(now - timedelta(seconds=UNTOLD_SECONDS), now, SWEEP_BATCH)
-        await self._isolation.carry(Work.OUTBOX, left, self._tell_again)
+        for owed in await self._store.untold(now, SWEEP_BATCH):
+            await self._tell_owed(owed, now)
 
-    async def _tell_again(self, left: Sequence[Document]) -> None:
-        records: list[Record] = []
-        for e in left:
-            owed = {entry["seq"] for entry in e["outbox"]}
-            records += [Record.of(event_of(e, c)) for c in e["history"] if c["seq"] in owed]
+    async def _publish(self, stories: Iterable[tuple[Document, Sequence[Document]]]) -> None:
+        records = [Record.of(event_of(e, chapter)) for e, story in stories for chapter in story]
         await self._publisher.publish(records)
-        await self._store.told_until([(e, e["seq"]) for e in left])
 
-    async def _tell(self, stories: Sequence[tuple[Document, Sequence[Document]]], token: UUID) -> None:
-        if not stories:
-            return
-        await self._publisher.publish(
-            [Record.of(event_of(e, c)) for e, chapters in stories for c in chapters]
-        )
-        await self._store.told({e["workspace_id"] for e, _ in stories}, [e["_id"] for e, _ in stories], token)
+    async def _owe(self, token: UUID, owing: Sequence[Document], recorded_at: datetime) -> None:
+        if owing:
+            look_at = recorded_at + timedelta(seconds=UNTOLD_SECONDS)
+            await self._store.owe(token, owing, recorded_at, look_at)
+
+    async def _told(self, token: UUID, owing: Sequence[Document]) -> None:
+        if owing:
+            await self._store.told(token)
+
+    async def _tell_owed(self, owed: Document, now: datetime) -> None:
+        """Whoever is put aside owes on; and a write that could still come is waited for."""
+        recorded_at: datetime = owed["recorded_at"]
+        told: dict[UUID, Document] = {}
+        found = {e["_id"]: e for e in await self._store.whole([each["_id"] for each in owed["owing"]])}
+
+        async def tell(some: Sequence[Document]) -> None:
+            await self._publish((e, _of(e, recorded_at)) for e in some)
+            told.update({e["_id"]: e for e in some})
+
+        telling = [e for e in found.values() if _of(e, recorded_at) and not is_aside(e, now)]
+        await self._isolation.carry(Work.OUTBOX, telling, tell)
+        await self._store.mended(list(told.values()))
+        age = (now - recorded_at).total_seconds()
+        left = [
+            each
+            for each in owed["owing"]
+            if each["_id"] not in told and _still_owes(each, found.get(each["_id"]), recorded_at, age)
+        ]
+        if left:
+            again = timedelta(seconds=min(max(age, UNTOLD_SECONDS), UNWRITTEN_SECONDS))
+            await self._store.told_but(owed["_id"], left, now + again)
+        else:
+            await self._store.told(owed["_id"])
+
+
+def _owing(e: Document, rev: int) -> Document:
+    return {"_id": e["_id"], "rev": rev}
+
+
+def _of(e: Document, recorded_at: datetime) -> list[Document]:
+    """What the writes of that instant added to the story."""
+    return [c for c in e["history"] if c["rec"] == recorded_at]
+
+
+def _still_owes(owing: Document, e: Document | None, recorded_at: datetime, age: float) -> bool:
+    """Written and not told; or not written, though a frozen writer might still do it."""
+    if e is not None and (_of(e, recorded_at) or e["rev"] > owing["rev"]):
+        return bool(_of(e, recorded_at))
+    return age < UNWRITTEN_SECONDS
 
 
 async def persist(

@@ -1,6 +1,7 @@
 """Outcomes: what the sender says became of a dispatch moves its enrollment on, once."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID, uuid5
 
@@ -8,6 +9,7 @@ from chassis.clock import Clock
 from chassis.telemetry import counter
 from scheduler import model
 from scheduler.course import Course, Courses
+from scheduler.flights import Flights
 from scheduler.model import Change, Document, Verdict
 from scheduler.outbox import Outbox, persist
 from scheduler.plan import Refused
@@ -17,6 +19,7 @@ from segue_contracts.events import Outcome, StageOutcome
 from segue_contracts.message import Scope
 
 OUTCOMES = counter("segue_scheduler_outcomes", "Outcomes by what they meant", ["outcome", "verdict"])
+UNKNOWN = "no_match_unknown"
 STOPPING = {
     Verdict.STOP_BOUNCED: "bounced",
     Verdict.STOP_SUPPRESSED: "suppressed",
@@ -33,6 +36,7 @@ class Outcomes:
         outbox: Outbox,
         courses: Courses,
         stops: Stops,
+        flights: Flights,
         clock: Clock,
         ask_again_seconds: float,
     ) -> None:
@@ -40,6 +44,7 @@ class Outcomes:
         self._outbox = outbox
         self._courses = courses
         self._stops = stops
+        self._flights = flights
         self._clock = clock
         self._ask_again_seconds = ask_again_seconds
 
@@ -50,25 +55,48 @@ class Outcomes:
         reaching: dict[UUID, tuple[Cause, Scope, object]] = {}
 
         async def decide(found: Mapping[UUID, Document]) -> Sequence[Write]:
-            judged = {i: model.judge(found[i], by_id[i]) for i in found}
-            for i, verdict in judged.items():
+            moving: list[tuple[Document, StageOutcome, Verdict]] = []
+            for i, e in found.items():
+                outcome = by_id[i]
+                verdict = model.judge(e, outcome)
                 verdicts.setdefault(i, verdict)
-            moving = [found[i] for i, v in judged.items() if not v.startswith("no_match")]
-            courses = await self._courses.load(moving, _versions(moving))
+                if not verdict.startswith("no_match"):
+                    moving.append((e, outcome, verdict))
+            courses = await self._courses.load([e for e, _, _ in moving], _versions(moving))
             writes = []
-            for e in moving:
-                outcome, verdict = by_id[e["_id"]], judged[e["_id"]]
-                writes.append(self._write(e, outcome, verdict, courses.get(e["_id"])))
-                wide = _reach(e, outcome, verdict, courses.get(e["_id"]))
+            for e, outcome, verdict in moving:
+                course = courses.get(e["_id"])
+                writes.append(self._write(e, outcome, verdict, course))
+                wide = _reach(e, outcome, verdict, course)
                 if wide is not None:
                     reaching[e["_id"]] = wide
             return writes
 
-        await persist(self._store, self._outbox, {o.workspace_id for o in outcomes}, by_id, decide)
+        workspaces = {o.workspace_id for o in outcomes}
+        done = await self._outbox.commit(await decide(self._landed(outcomes)))
+        left = by_id.keys() - done
+        if left:
+            await persist(self._store, self._outbox, workspaces, left, decide)
         for cause, scope, key in reaching.values():
             await self._stops.stop_scope(cause, scope, key)
-        for i, outcome in by_id.items():
-            OUTCOMES.labels(outcome.event_type, verdicts.get(i, "no_match_unknown")).inc()
+        for (kind, verdict), count in Counter(
+            (outcome.event_type, verdicts.get(i, UNKNOWN)) for i, outcome in by_id.items()
+        ).items():
+            OUTCOMES.labels(kind, verdict).inc(count)
+
+    def _landed(self, outcomes: Sequence[StageOutcome]) -> Mapping[UUID, Document]:
+        """What was sent as it was dispatched here: completing it needs no read, for the write is guarded.
+
+        Anything else is judged by what is true now: a no-match writes nothing that a guard could refuse.
+        """
+        found = {}
+        for outcome in outcomes:
+            e = self._flights.landed(outcome.enrollment_id)
+            if e is None or outcome.workspace_id != e["workspace_id"] or outcome.attempt != e["attempt"]:
+                continue
+            if model.judge(e, outcome) is Verdict.COMPLETE:
+                found[e["_id"]] = e
+        return found
 
     def _write(self, e: Document, outcome: StageOutcome, verdict: Verdict, course: Course | None) -> Write:
         if verdict in STOPPING:
@@ -106,7 +134,7 @@ class Outcomes:
         index = course.next_index(e["completed"])
         if index is None:  # the new version ends before this stage
             return model.skipped(e, now, "migrated", None)
-        step = course.step(e["_id"], index, e["base"], now)
+        step = course.or_wait(course.step(e["_id"], index, e["base"], now), index, now)
         if isinstance(step, Refused):
             return model.failed(e, now, step.code)
         return model.returned(e, outcome, step.at, step)
@@ -118,7 +146,8 @@ def _completed(e: Document, outcome: StageOutcome, course: Course | None) -> Cha
     index = course.next_index([*e["completed"], e["stage_id"]])
     if index is None:
         return model.completed(e, outcome, None)
-    step = course.step(e["_id"], index, outcome.occurred_at)
+    at = outcome.occurred_at
+    step = course.or_wait(course.step(e["_id"], index, at), index, at)
     if isinstance(step, Refused):
         return model.failed_after(e, outcome, step.code)
     return model.completed(e, outcome, step)
@@ -134,8 +163,8 @@ def with_wishes(e: Document, at: datetime, change: Change, course: Course | None
     return change
 
 
-def _versions(moving: Sequence[Document]) -> dict[UUID, int]:
-    return {e["_id"]: e["pending"]["migrate"] for e in moving if "migrate" in (e.get("pending") or {})}
+def _versions(moving: Iterable[tuple[Document, StageOutcome, Verdict]]) -> dict[UUID, int]:
+    return {e["_id"]: e["pending"]["migrate"] for e, _, _ in moving if "migrate" in (e.get("pending") or {})}
 
 
 def _cause(e: Document, outcome: StageOutcome, verdict: Verdict) -> Cause:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID, uuid4
 
+from chassis.secrets import plain_phone
 from scheduler import model
 from scheduler.model import LIVE, Document, State
 from scheduler.outbox import Outbox, persist
@@ -94,13 +95,14 @@ def _person(told: Told, companies: Mapping[tuple[UUID, str], UUID]) -> Document:
     replaced with the whole prospect, and the same prospect has the same company however it was told.
     """
     prospect, key = told.prospect, told.prospect.effective_company_key
+    phone = plain_phone(prospect.phone or "")
     return {
         "_id": told.person_id,
         "workspace_id": told.workspace_id,
         "external_id": prospect.external_id,
         "prospect": prospect.model_dump(mode="json"),
         "addresses": [prospect.email.lower()] if prospect.email else [],
-        "phones": [prospect.phone] if prospect.phone else [],
+        "phones": [phone] if phone else [],
         "company_key": key,
         "company_id": companies[(told.workspace_id, key)] if key else None,
         "facts_at": told.at,

@@ -37,6 +37,7 @@ from segue_contracts.timing import (
 )
 from segue_contracts.zones import zone_of_country
 
+NEVER_OPENS: Final = "window_never_opens"
 LATE_AFTER: Final = timedelta(minutes=15)
 FIRST_YEAR: Final = 1900
 LAST_YEAR: Final = 9000
@@ -184,7 +185,7 @@ class _Planning:
         best = next(found, None)
         if best is None:
             told = f"no allowed time within {SEARCH_DAYS} days of {self._say(start.at)}"
-            raise _Refusal("window_never_opens", told)
+            raise _Refusal(NEVER_OPENS, told)
         reasons, at, send_before = self.trail.reasons(), best.span.start, best.open_end
         if vacancy is not None:
             at, send_before = self._free_slot(best, found, vacancy)
@@ -273,9 +274,7 @@ class _Planning:
                 continue
             idle += 1
             if idle > SEARCH_DAYS:
-                raise _Refusal(
-                    "window_never_opens", f"{SEARCH_DAYS} days without a business day up to {say_day(day)}"
-                )
+                raise _Refusal(NEVER_OPENS, f"{SEARCH_DAYS} days without a business day up to {say_day(day)}")
             if day.weekday() <= FRIDAY:
                 passed.append(f"{say_day(day)} is {holiday}")
         return day, f" (not counted: {say_some(passed)})" if passed else ""

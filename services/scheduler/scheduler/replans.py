@@ -20,7 +20,7 @@ from chassis.telemetry import counter
 from chassis.zones import TZDATA_VERSION
 from scheduler.course import Course, Courses
 from scheduler.isolation import Isolation, Work
-from scheduler.model import Change, Document, State, Step, failed, reopened, replanned
+from scheduler.model import Change, Document, State, Step, failed, is_without_time, reopened, replanned
 from scheduler.open_time import Span
 from scheduler.outbox import Outbox, persist
 from scheduler.plan import Refused
@@ -219,9 +219,11 @@ def time_of(e: Document, course: Course, now: datetime) -> Step | Refused:
 
 def _change(e: Document, course: Course, now: datetime, reason: str) -> Change | None:
     """What planning again changes; None: nothing."""
-    step = time_of(e, course, now)
+    step = course.or_wait(time_of(e, course, now), e["stage_index"], now)
     if isinstance(step, Refused):
         return failed(e, now, step.code)
+    if is_without_time(e) and step.at == step.send_before:
+        return None
     if step.at != e["planned_at"]:
         return replanned(e, step, now, reason)
     same = (step.send_before, step.zone) == (e["send_before"], e["zone"])

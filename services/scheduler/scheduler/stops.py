@@ -8,6 +8,7 @@ from uuid import UUID, uuid5
 from chassis.clock import Clock
 from chassis.kafka import Record
 from chassis.telemetry import counter
+from scheduler.corrections import late_truth
 from scheduler.isolation import Isolation, Work
 from scheduler.model import LIVE, Document, State, stopped, tombstone
 from scheduler.outbox import Outbox, Publishes, persist
@@ -53,39 +54,48 @@ class Stops:
         self._redelivery_seconds = redelivery_seconds
 
     async def stop_enrollments(self, causes: Mapping[UUID, Cause]) -> None:
-        """Stop each enrollment for its cause; one that does not exist yet becomes a stopped tombstone."""
+        """Stop each enrollment for its cause; one that does not exist yet becomes a stopped tombstone.
+
+        One that has ended before keeps its end, and learns of an answer (`corrections.late_truth`).
+        """
         workspaces = {cause.workspace_id for cause in causes.values()}
         stopping: dict[UUID, Document] = {}
+        late: dict[UUID, Write] = {}
 
         async def decide(found: Mapping[UUID, Document]) -> Sequence[Write]:
             beaten = await self._bury({i: c for i, c in causes.items() if i not in found})
             found = {**found, **(await self._store.enrollments(workspaces, beaten) if beaten else {})}
             live = {i: e for i, e in found.items() if State(e["state"]) in LIVE}
             stopping.update(live)
-            return [self.write(e, causes[i]) for i, e in live.items()]
+            ended = [_late(e, causes[i]) for i, e in found.items() if i not in live]
+            late.update({w.enrollment["_id"]: w for w in ended if w is not None})
+            return [*(self.write(e, causes[i]) for i, e in live.items()), *filter(None, ended)]
 
         await persist(self._store, self._outbox, workspaces, causes, decide)
         STOPS.labels("stopped").inc(len(stopping))
+        STOPS.labels("late").inc(len(late))
         await self._slots.free(stopping.values())
         await self.recall(list(stopping.values()))
 
     async def stop_scope(self, cause: Cause, scope: Scope, key: object) -> None:
         """Store a stop of a person or company, then end its matches; a sweep carries on after a crash."""
-        stop = await self._store.save_stop(
-            {
-                "_id": cause.id,
-                "workspace_id": cause.workspace_id,
-                "scope": scope.value,
-                "key": key,
-                "reason": cause.reason,
-                "reason_code": cause.reason_code,
-                "at": cause.at,
-                "recorded_at": self._clock.real_now(),
-                "applied": False,
-            }
-        )
-        if not stop["applied"]:
-            await self.apply(stop)
+        await self.stop_scopes([(cause, scope, key)])
+
+    async def stop_scopes(self, wide: Sequence[tuple[Cause, Scope, object]]) -> None:
+        """Many at once: most are of people whose only enrollment was ended just before, by its own stop."""
+        if not wide:
+            return
+        recorded_at = self._clock.real_now()
+        stops = {cause.id: scoped_stop(cause, scope, key, recorded_at) for cause, scope, key in wide}
+        stored = [s for s in await self._store.save_stops(list(stops.values())) if not s["applied"]]
+        of_people = [s for s in stored if s["scope"] == Scope.PERSON]
+        workspaces = {s["workspace_id"] for s in of_people}
+        # Read after the stops are stored: who enrolls later reads them.
+        live = await self._store.people_with_live(workspaces, {s["key"] for s in of_people})
+        await self._store.stops_applied([s for s in of_people if s["key"] not in live])
+        for stop in stored:
+            if stop["scope"] != Scope.PERSON or stop["key"] in live:
+                await self.apply(stop)
 
     async def apply(self, stop: Document) -> None:
         """End every live enrollment that was asked for before the stop, batch by batch.
@@ -101,7 +111,7 @@ class Stops:
         while found := await self._store.live_of(*matching, BATCH, **not_aside(self._clock.real_now())):
             await self._isolation.carry(Work.STOP, found, end)
         if not await self._store.live_of(*matching, 1):
-            await self._store.stop_applied(stop)
+            await self._store.stops_applied([stop])
 
     async def sweep(self) -> None:
         """Carry on with scoped stops that a crash left half done."""
@@ -143,6 +153,26 @@ class Stops:
         )
         STOPS.labels("tombstone").inc(len(buried))
         return set(unknown) - buried
+
+
+def scoped_stop(cause: Cause, scope: Scope, key: object, recorded_at: datetime) -> Document:
+    """A stop of a person or a company, as it is stored before anything is ended."""
+    return {
+        "_id": cause.id,
+        "workspace_id": cause.workspace_id,
+        "scope": scope.value,
+        "key": key,
+        "reason": cause.reason,
+        "reason_code": cause.reason_code,
+        "at": cause.at,
+        "recorded_at": recorded_at,
+        "applied": False,
+    }
+
+
+def _late(e: Document, cause: Cause) -> Write | None:
+    change = late_truth(e, cause.at, cause.reason, cause.reason_code, cause.id)
+    return Write(e, change) if change is not None else None
 
 
 def cause_of(stop: Document) -> Cause:

@@ -1,11 +1,12 @@
 """The scheduler's documents: every write is one guarded update, every read names its workspace.
 
 Named exceptions to the workspace rule, because they serve all workspaces at once: the due loop (`due`,
-`dispatch`, `ask_again`), the replay (`written_since`), the sweeps (`untold`, `parked_holds`, `parked_under`,
-`unapplied_stops`, `open_replans`) and the look at the time zones (`tzdata`, `save_tzdata`, `workspaces`).
+`dispatch`, `ask_again`), the replay (`written_since`), the outbox (`told`, `told_but`, `untold`, `whole`),
+the sweeps (`parked_holds`, `parked_under`, `unapplied_stops`, `open_replans`) and the look at the time zones
+(`tzdata`, `save_tzdata`, `workspaces`).
 """
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,14 +14,27 @@ from uuid import UUID
 
 from chassis import documents as names
 from chassis.documents import CalendarView, MailboxView, SequenceView, VersionView, WorkspaceView
+from chassis.retry import retrying
 from chassis.store import Database, Index, UpdateOne
 from scheduler.model import Change, Document, State
-from scheduler.story import number
 from segue_contracts.ids import SHARDS
 
 SHARDS_PER_QUERY = 60
 """Over 200 scans in one query MongoDB sorts the whole backlog instead of merging them."""
 WITHOUT_HISTORY: Document = {"history": 0}
+AS_DUE: Document = dict.fromkeys(
+    (
+        *("workspace_id", "state", "ended", "sequence_id", "sequence_version", "person_id", "company_id"),
+        *("owner_id", "mailbox_id", "is_test", "completed", "base", "rev", "seq", "stage_id", "stage_index"),
+        *("channel", "attempt", "tried", "due_at", "planned_at", "send_before", "since", "owes_recall"),
+        "broken",
+    ),
+    1,
+)
+"""What the due loop, and an outcome of what it dispatched, need of an enrollment."""
+WORDS = frozenset({"edits", "pending"})
+MERGED_AT_ONCE = 200
+"""Each finds its own part of a statement by looking through all."""
 LIVE_BY_MAILBOX = "live_by_mailbox"
 TZDATA = "tzdata"
 
@@ -38,7 +52,6 @@ INDEXES: dict[str, Sequence[Index]] = {
             (("workspace_id", 1), ("mailbox_id", 1), ("_id", 1)), LIVE_BY_MAILBOX, partial={"ended": False}
         ),
         Index((("parked_by", 1), ("_id", 1)), "parked", partial={"parked_by": {"$exists": True}}),
-        Index((("updated_at", 1),), "untold", partial={"outbox.0": {"$exists": True}}),
     ),
     names.PEOPLE: (
         Index((("workspace_id", 1), ("external_id", 1)), "external_id", unique=True),
@@ -52,6 +65,7 @@ INDEXES: dict[str, Sequence[Index]] = {
         Index((("recorded_at", 1),), "unapplied", partial={"applied": False}),
     ),
     names.REPLANS: (Index((("begins_at", 1),), "open", partial={"applied": False}),),
+    names.OUTBOX: (Index((("look_at", 1),), "look_at"),),
 }
 
 
@@ -81,6 +95,7 @@ class SchedulerStore:
         self._workspaces = database.collection(names.WORKSPACES)
         self._calendars = database.collection(names.CALENDARS)
         self._replans = database.collection(names.REPLANS)
+        self._outbox = database.collection(names.OUTBOX)
 
     # ---- enrollments ----------------------------------------------------------------------------
 
@@ -142,57 +157,89 @@ class SchedulerStore:
         )
         return [(r["_id"]["span"], r["_id"]["channel"], r["_id"]["held"], r["n"]) for r in rows]
 
-    async def write(self, writes: Sequence[Write], token: UUID, recorded_at: datetime) -> set[UUID]:
-        """Make each change if its enrollment is still as it was read; returns the ids where it was.
-
-        Its chapters join the history and, marked with `token`, the outbox.
+    async def write(
+        self,
+        writes: Sequence[Write],
+        stories: Sequence[Sequence[Document]],
+        token: UUID,
+        recorded_at: datetime,
+    ) -> set[UUID]:
+        """Make each change, and add its story (numbered chapters) to the history, if its enrollment is still
+        as it was read; returns the ids where it was.
         """
         if not writes:
             return set()
-        outcome = await self._enrollments.bulk([_update(w, token, recorded_at) for w in writes])
-        ids = {w.enrollment["_id"] for w in writes}
-        if outcome.matched == len(writes):
-            return ids
+        merges: dict[Hashable, list[_Merge]] = {}
+        for write, story in zip(writes, stories, strict=True):
+            merge = _Merge.of(write, story, token, recorded_at)
+            merges.setdefault(merge.kind, []).append(merge)
+        statements = [
+            some[at : at + MERGED_AT_ONCE]
+            for some in merges.values()
+            for at in range(0, len(some), MERGED_AT_ONCE)
+        ]
         workspaces = {w.enrollment["workspace_id"] for w in writes}
+        changed = sum([await self._merge(workspaces, some) for some in statements])
+        ids = {w.enrollment["_id"] for w in writes}
+        if changed == len(writes):
+            return ids
         kept = await self._enrollments.find(
             _within(workspaces, {"_id": {"$in": list(ids)}, "written_by": token}), projection={"_id": 1}
         )
         return {doc["_id"] for doc in kept}
+
+    async def _merge(self, workspaces: Iterable[UUID], some: Sequence["_Merge"]) -> int:
+        """One statement for many: mongod plans it once. How many were as read, too few if it was repeated."""
+        filter = _within(workspaces, {"_id": {"$in": [merge.id for merge in some]}})
+        update = _merging(some)
+        return await retrying(
+            lambda: self._enrollments.update_many(filter, update, hint="_id_", changed=True)
+        )
 
     async def ensure_indexes(self) -> None:
         """Create what is missing of the indexes of the collections that the scheduler writes."""
         for name, indexes in INDEXES.items():
             await self._database.collection(name).ensure_indexes(indexes)
 
-    async def told(self, workspaces: Iterable[UUID], ids: Iterable[UUID], token: UUID) -> None:
-        """The broker has the events that the write `token` put into the outbox."""
-        await self._enrollments.update_many(
-            _within(workspaces, {"_id": {"$in": list(ids)}}), {"$pull": {"outbox": {"by": token}}}
-        )
+    # ---- events that the broker may not have ----------------------------------------------------
 
-    async def untold(self, older_than: datetime, real_now: datetime, limit: int) -> list[Document]:
-        """Enrollments with events that the broker has not acknowledged (whole documents)."""
-        return await self._enrollments.find(
-            {"outbox.0": {"$exists": True}, "updated_at": {"$lt": older_than}, **not_aside(real_now)},
-            sort=[("updated_at", 1)],
-            limit=limit,
-        )
+    async def owe(
+        self, token: UUID, owing: Sequence[Document], recorded_at: datetime, look_at: datetime
+    ) -> None:
+        """Before they are written: these (`_id`, and `rev` as read) will have chapters of `recorded_at` that
+        the broker does not have yet; if they are still owed at `look_at`, a sweep looks.
+        """
+        owed = {"owing": owing, "recorded_at": recorded_at, "look_at": look_at}
+        await self._outbox.insert_one({"_id": token, **owed})
+
+    async def told(self, token: UUID) -> None:
+        """The broker has the events that were owed under this token."""
+        await self._outbox.delete_one({"_id": token})
+
+    async def told_but(self, token: UUID, owing: Sequence[Document], look_at: datetime) -> None:
+        """Only these still owe theirs."""
+        await self._outbox.update_one({"_id": token}, {"$set": {"owing": owing, "look_at": look_at}})
+
+    async def untold(self, real_now: datetime, limit: int) -> list[Document]:
+        """What has been owed for too long."""
+        return await self._outbox.find({"look_at": {"$lte": real_now}}, sort=[("look_at", 1)], limit=limit)
+
+    async def whole(self, ids: Sequence[UUID]) -> list[Document]:
+        """These enrollments with their history."""
+        return await self._enrollments.find({"_id": {"$in": list(ids)}})
+
+    async def mended(self, enrollments: Sequence[Document]) -> None:
+        """These could be told: they are not broken any more."""
+        marked = [e for e in enrollments if "broken" in e]
+        workspaces, ids = {e["workspace_id"] for e in marked}, [e["_id"] for e in marked]
+        if marked:
+            await self._enrollments.update_many(
+                _within(workspaces, {"_id": {"$in": ids}}), {"$unset": {"broken": ""}}
+            )
 
     def written_since(self, since: datetime) -> AsyncIterator[Document]:
         """Enrollments of all workspaces that changed at or after `since` (whole documents)."""
         return self._enrollments.stream({"updated_at": {"$gte": since}, "seq": {"$gt": 0}})
-
-    async def told_until(self, told: Iterable[tuple[Document, int]]) -> None:
-        """The broker has each enrollment's events up to that number."""
-        await self._enrollments.bulk(
-            [
-                UpdateOne(
-                    {"_id": e["_id"], "workspace_id": e["workspace_id"]},
-                    {"$pull": {"outbox": {"seq": {"$lte": seq}}}, "$unset": {"broken": ""}},
-                )
-                for e, seq in told
-            ]
-        )
 
     # ---- the due loop ---------------------------------------------------------------------------
 
@@ -210,7 +257,7 @@ class SchedulerStore:
         for some in groups:
             part = await self._enrollments.find(
                 {"shard": {"$in": list(some)}, "due_at": span},
-                projection=WITHOUT_HISTORY,
+                projection=AS_DUE,
                 sort=[("due_at", 1)],
                 limit=share,
             )
@@ -223,28 +270,19 @@ class SchedulerStore:
     async def dispatch(
         self, ids: Sequence[UUID], now: datetime, deadline: datetime, recorded_at: datetime
     ) -> int:
-        """scheduled becomes dispatched, one attempt more; dispatched gets a new deadline; if still due."""
-        fresh = {"$eq": ["$state", State.SCHEDULED.value]}
-        change = {
-            "attempt": {"$cond": [fresh, {"$add": ["$attempt", 1]}, "$attempt"]},
-            "state": State.DISPATCHED.value,
-            "due_at": deadline,
-            "rev": {"$add": ["$rev", 1]},
-            "updated_at": recorded_at,
-        }
-        guard = {
-            "state": {"$in": [State.SCHEDULED.value, State.DISPATCHED.value]},
-            "due_at": {"$lte": now},
-        }
-        return await self._enrollments.update_by_ids(ids, guard, [{"$set": change}, {"$unset": "broken"}])
+        """What is scheduled and still due becomes dispatched, one attempt more; how many were."""
+        guard = {"state": State.SCHEDULED.value, "due_at": {"$lte": now}}
+        fields = {"state": State.DISPATCHED.value, "due_at": deadline, "updated_at": recorded_at}
+        change = {"$set": fields, "$inc": {"attempt": 1, "rev": 1}, "$unset": {"broken": ""}}
+        return await self._enrollments.update_by_ids(ids, guard, change)
 
     async def ask_again(
         self, ids: Sequence[UUID], now: datetime, deadline: datetime, states: Sequence[State]
     ) -> int:
         """A new deadline for what waits for somebody else, if it is still due."""
         guard = {"state": {"$in": [s.value for s in states]}, "due_at": {"$lte": now}}
-        change = {"due_at": deadline, "rev": {"$add": ["$rev", 1]}}
-        return await self._enrollments.update_by_ids(ids, guard, [{"$set": change}, {"$unset": "broken"}])
+        change = {"$set": {"due_at": deadline}, "$inc": {"rev": 1}, "$unset": {"broken": ""}}
+        return await self._enrollments.update_by_ids(ids, guard, change)
 
     async def put_aside(self, e: Document, mark: Document, due_at: datetime | None) -> None:
         """Mark what could not be carried on, if its deadline is still as it was read.
@@ -262,6 +300,13 @@ class SchedulerStore:
     async def people(self, workspaces: Iterable[UUID], ids: Iterable[UUID]) -> dict[UUID, Document]:
         """People by id."""
         return _by_id(await self._people.find(_within(workspaces, {"_id": {"$in": list(ids)}})))
+
+    async def prospects(self, workspaces: Iterable[UUID], ids: Iterable[UUID]) -> dict[UUID, Document]:
+        """What was told of these people, by id."""
+        found = await self._people.find(
+            _within(workspaces, {"_id": {"$in": list(ids)}}), projection={"prospect": 1}
+        )
+        return {doc["_id"]: doc["prospect"] for doc in found}
 
     async def people_at(self, workspaces: Iterable[UUID], addresses: Iterable[str]) -> list[Document]:
         """The people with one of these addresses (in lower case), whatever their id."""
@@ -293,13 +338,24 @@ class SchedulerStore:
         """Hold documents by id, lifted and expired ones too."""
         return _by_id(await self._holds.find(_within(workspaces, {"_id": {"$in": list(ids)}})))
 
-    async def save_hold(self, hold: Document) -> bool:
-        """Set or lift a hold, unless a newer wish (`changed_at`) is stored already."""
-        older = {
+    async def active_holds(self, workspaces: Iterable[UUID], now: datetime, limit: int = 0) -> list[Document]:
+        """The holds of these workspaces that hold at this business instant."""
+        lasting = {"lifted_at": None, "until": {"$not": {"$lte": now}}}
+        return await self._holds.find(_within(workspaces, lasting), limit=limit)
+
+    async def save_hold(self, hold: Document, *, extends: bool = False) -> bool:
+        """Set or lift a hold, unless a newer wish (`changed_at`) is stored already.
+
+        `extends`: nor where one stands that lasts as long.
+        """
+        older: Document = {
             "_id": hold["_id"],
             "workspace_id": hold["workspace_id"],
             "changed_at": {"$lt": hold["changed_at"]},
         }
+        if extends:
+            shorter = {"$ne": None} if hold["until"] is None else {"$lt": hold["until"]}
+            older["$or"] = [{"lifted_at": {"$ne": None}}, {"until": shorter}]
         if await self._holds.insert_new([hold]):
             return True
         return await self._holds.update_one(older, {"$set": {k: v for k, v in hold.items() if k != "_id"}})
@@ -318,13 +374,6 @@ class SchedulerStore:
         """Enrollments that are parked under a hold, without those that are put aside for now."""
         return await self._enrollments.find(
             {"parked_by": hold_id, **not_aside(real_now)}, projection=WITHOUT_HISTORY, limit=limit
-        )
-
-    async def active_holds(self, workspace: UUID, now: datetime) -> list[Document]:
-        """The holds of a workspace that hold at this business instant."""
-        return await self._holds.find(
-            {"workspace_id": workspace, "lifted_at": None, "until": {"$not": {"$lte": now}}},
-            projection={"scope": 1, "scope_id": 1},
         )
 
     # ---- calendars, planning again --------------------------------------------------------------
@@ -410,12 +459,18 @@ class SchedulerStore:
 
     # ---- scoped stops, suppressions, results ----------------------------------------------------
 
-    async def save_stop(self, stop: Document) -> Document:
-        """Store a scoped stop once; returns what is stored."""
-        await self._stops.insert_new([stop])
-        stored = await self._stops.find_one({"_id": stop["_id"], "workspace_id": stop["workspace_id"]})
-        assert stored is not None
-        return stored
+    async def save_stops(self, stops: Sequence[Document]) -> list[Document]:
+        """Store scoped stops, each once; returns them as they are stored."""
+        new = await self._stops.insert_new(stops)
+        there = [stop for stop in stops if stop["_id"] not in new]
+        query = _within({s["workspace_id"] for s in there}, {"_id": {"$in": [s["_id"] for s in there]}})
+        return [s for s in stops if s["_id"] in new] + (await self._stops.find(query) if there else [])
+
+    async def people_with_live(self, workspaces: Iterable[UUID], people: Iterable[UUID]) -> set[UUID]:
+        """Which of these people are in a sequence now."""
+        query = _within(workspaces, {"person_id": {"$in": list(people)}, "ended": False})
+        found = await self._enrollments.find(query, projection={"person_id": 1})
+        return {doc["person_id"] for doc in found}
 
     async def stops_since(
         self, workspaces: Iterable[UUID], keys: Iterable[Any], since: datetime
@@ -424,11 +479,10 @@ class SchedulerStore:
         query = {"scope": {"$in": ["person", "company"]}, "key": {"$in": list(keys)}, "at": {"$gte": since}}
         return await self._stops.find(_within(workspaces, query))
 
-    async def stop_applied(self, stop: Document) -> None:
-        """Every match has ended."""
-        await self._stops.update_one(
-            {"_id": stop["_id"], "workspace_id": stop["workspace_id"]}, {"$set": {"applied": True}}
-        )
+    async def stops_applied(self, stops: Sequence[Document]) -> None:
+        """Every match of these has ended."""
+        query = _within({s["workspace_id"] for s in stops}, {"_id": {"$in": [s["_id"] for s in stops]}})
+        await self._stops.update_many(query, {"$set": {"applied": True}})
 
     async def unapplied_stops(self, older_than: datetime, limit: int) -> list[Document]:
         """Scoped stops whose matches may not all have ended."""
@@ -502,17 +556,47 @@ def _by_id(found: Iterable[Document]) -> dict[Any, Document]:
     return {doc["_id"]: doc for doc in found}
 
 
-def _update(write: Write, token: UUID, recorded_at: datetime) -> UpdateOne:
-    e, change = write.enrollment, write.change
-    chapters = number(e, change, recorded_at)
-    fields = {**change.set, "state": change.to.value, "written_by": token, "updated_at": recorded_at}
-    update: Document = {"$set": fields, "$inc": {"rev": 1}}
-    if chapters:
-        fields["seq"] = chapters[-1]["seq"]
-        outbox = [{"seq": c["seq"], "by": token} for c in chapters]
-        update["$push"] = {"history": {"$each": chapters}, "outbox": {"$each": outbox}}
-    update["$unset"] = dict.fromkeys((*change.unset, "broken"), "")
-    return UpdateOne({"_id": e["_id"], "workspace_id": e["workspace_id"], "rev": e["rev"]}, update)
+@dataclass(frozen=True, slots=True)
+class _Merge:
+    """A guarded write as mongod gets it; those of one `kind` fit into one statement."""
+
+    id: UUID
+    rev: int
+    set: Document
+    story: Sequence[Document]
+    unset: tuple[str, ...]
+
+    @classmethod
+    def of(cls, write: Write, story: Sequence[Document], token: UUID, recorded_at: datetime) -> "_Merge":
+        e, change = write.enrollment, write.change
+        fields = {**change.set, "state": change.to.value, "written_by": token, "updated_at": recorded_at}
+        fields["rev"] = e["rev"] + 1
+        if story:
+            fields["seq"] = story[-1]["seq"]
+        # The guard says that what it lacked as read it still lacks; only `broken` comes without a new `rev`.
+        unset = tuple(name for name in change.unset if name in e)
+        return cls(e["_id"], e["rev"], fields, story, (*unset, "broken"))
+
+    @property
+    def kind(self) -> Hashable:
+        """What carries somebody's words may be large and goes alone."""
+        return (self.unset, self.id if self.set.keys() & WORDS else None)
+
+
+def _merging(some: Sequence[_Merge]) -> list[Document]:
+    """An update that gives each its own; the guard is in it, so one that is not as read stays as it is."""
+    mine = {
+        "$arrayElemAt": [
+            {"$literal": [{"rev": m.rev, "set": m.set, "story": m.story} for m in some]},
+            {"$indexOfArray": [{"$literal": [m.id for m in some]}, "$_id"]},
+        ]
+    }
+    history = {"$concatArrays": ["$history", "$$mine.story"]}
+    merged: Document = {"$mergeObjects": ["$$ROOT", "$$mine.set", {"history": history}]}
+    for name in some[0].unset:
+        merged = {"$unsetField": {"field": name, "input": merged}}
+    guarded = {"$cond": [{"$eq": ["$rev", "$$mine.rev"]}, merged, "$$ROOT"]}
+    return [{"$replaceWith": {"$let": {"vars": {"mine": mine}, "in": guarded}}}]
 
 
 def _newer_facts(person: Document) -> UpdateOne:

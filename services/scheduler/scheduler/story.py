@@ -1,6 +1,6 @@
 """The public events of an enrollment, made from its document: the same at every replay."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -13,37 +13,40 @@ from segue_contracts.message import Channel, to_utc_milliseconds
 
 def number(e: Document, change: Change, recorded_at: datetime) -> list[Document]:
     """The change's chapters with their numbers, as they go into the history."""
-    company_id = {**e, **change.set}.get("company_id")
+    company_id = change.set.get("company_id", e.get("company_id"))
     return numbered(change.chapters, e.get("seq", 0) + 1, recorded_at, company_id)
 
 
 def event_of(e: Document, chapter: Document) -> EnrollmentEvent:
     """The event that a chapter of an enrollment's history is, with the enrollment's unchanging facts."""
-    told: dict[str, Any] = {name: _as_kept(chapter[name]) for name in _COPIED if name in chapter}
-    channel = chapter.get("channel")
-    return EnrollmentEvent.model_construct(
+    told: dict[str, Any] = {name: chapter[name] for name in _COPIED if name in chapter}
+    for name in _INSTANTS:
+        if name in chapter:
+            told[name] = _as_kept(chapter[name])
+    if "channel" in chapter:
+        told["channel"] = Channel(chapter["channel"])
+    if "supersedes" in chapter:
+        told["supersedes_event_id"] = ids.event_id(e["_id"], chapter["supersedes"])
+    return EnrollmentEvent.known(
         event_id=ids.event_id(e["_id"], chapter["seq"]),
         event_type=EnrollmentEventType(chapter["type"]),
         occurred_at=_as_kept(chapter["at"]),
         recorded_at=_as_kept(chapter["rec"]),
         workspace_id=e["workspace_id"],
         enrollment_id=e["_id"],
-        seq=chapter["seq"],
         person_id=e["person_id"],
-        company_id=chapter.get("company_id"),
         sequence_id=e["sequence_id"],
         sequence_version=chapter.get("version"),
         owner_id=e["owner_id"],
         mailbox_id=e["mailbox_id"],
-        channel=Channel(channel) if channel else None,
         is_test=e.get("is_test", False),
         **told,
     )
 
 
-def _as_kept(value: Any) -> Any:
-    """Instants as the document keeps them, so that the first telling and a replay are the same."""
-    return to_utc_milliseconds(value) if isinstance(value, datetime) else value
+def _as_kept(at: datetime) -> datetime:
+    """An instant as the document keeps it, so that the first telling and a replay are the same."""
+    return at if at.tzinfo is UTC and not at.microsecond % 1000 else to_utc_milliseconds(at)
 
 
 def refused_event(command: Enroll, code: str, at: datetime, recorded_at: datetime) -> EnrollmentEvent:
@@ -69,13 +72,5 @@ def person_of(command: Enroll) -> UUID:
     return ids.person_id(command.workspace_id, command.prospect.external_id)
 
 
-_COPIED = (
-    "stage_id",
-    "stage_index",
-    "attempt",
-    "scheduled_for",
-    "sent_at",
-    "until",
-    "reason",
-    "reason_code",
-)
+_COPIED = ("seq", "company_id", "stage_id", "stage_index", "attempt", "reason", "reason_code")
+_INSTANTS = ("scheduled_for", "sent_at", "until")

@@ -106,6 +106,10 @@ class Bench:
         assert doc is not None
         return doc
 
+    async def owed(self) -> list[Document]:
+        """The batches whose events the broker may not have."""
+        return await self.database.collection(names.OUTBOX).find({})
+
     async def spoil(self, enrollment: UUID, **fields: Any) -> None:
         """Write fields that no scheduler would write; None removes one."""
         change: Document = {"$set": {k: v for k, v in fields.items() if v is not None}}

@@ -13,9 +13,11 @@ from chassis.kafka.topics import partition_count
 from chassis.secrets import Secrets
 from chassis.service import Service
 from chassis.store import Database, connect
+from scheduler.corrections import Corrections
 from scheduler.course import Courses
 from scheduler.due import DueLoop
 from scheduler.enroll import Enrolling
+from scheduler.flights import Flights
 from scheduler.handlers import Commands, OutcomeRecords, StopRecords
 from scheduler.holds import Holds
 from scheduler.inquiries import Inquiries
@@ -126,7 +128,8 @@ def assemble(
     replans = Replans(store, outbox, courses, slots, isolation, clock)
     wishes = Wishes(store, outbox, courses, stops, people, replans, clock)
     enrolling = Enrolling(store, outbox, publisher, courses, stops, people, Secrets(settings), clock)
-    outcomes = Outcomes(store, outbox, courses, stops, clock, settings.ask_again_seconds)
+    flights = Flights(clock)
+    outcomes = Outcomes(store, outbox, courses, stops, flights, clock, settings.ask_again_seconds)
     due = DueLoop(
         store,
         outbox,
@@ -135,6 +138,7 @@ def assemble(
         holds,
         stops,
         slots,
+        flights,
         isolation,
         clock,
         shards=shards,
@@ -142,7 +146,8 @@ def assemble(
         ask_again_seconds=settings.ask_again_seconds,
         poll_seconds=settings.poll_seconds,
     )
-    commands = Commands(store, enrolling, holds, stops, wishes, replans, clock)
+    corrections = Corrections(store, outbox)
+    commands = Commands(store, enrolling, holds, stops, wishes, replans, corrections, clock)
     inquiries = Inquiries(store, courses, holds, enrolling, wishes, clock)
     return Parts(
         store,
