@@ -11,9 +11,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from segue_contracts.commands import AnyDeliveryCommand, AnyEnrollmentCommand
 from segue_contracts.events import (
+    AnyInboundMessage,
+    AnyUserNotification,
     EnrollmentEvent,
     EnrollmentStop,
-    InboundMessage,
     SequenceEvent,
     SequenceState,
     StageDue,
@@ -30,6 +31,7 @@ from segue_contracts.topics import (
     SEQUENCE_STATE,
     STAGE_DUE,
     STAGE_OUTCOMES,
+    USER_NOTIFICATIONS,
 )
 
 SPEC_VERSION = "1.0"
@@ -62,11 +64,12 @@ ADAPTERS: Mapping[str, TypeAdapter[Any]] = {
     DELIVERY_COMMANDS.name: TypeAdapter(AnyDeliveryCommand),
     STAGE_DUE.name: TypeAdapter(StageDue),
     STAGE_OUTCOMES.name: TypeAdapter(StageOutcome),
-    INBOUND_MESSAGES.name: TypeAdapter(InboundMessage),
+    INBOUND_MESSAGES.name: TypeAdapter(AnyInboundMessage),
     ENROLLMENT_STOPS.name: TypeAdapter(EnrollmentStop),
     ENROLLMENT_EVENTS.name: TypeAdapter(EnrollmentEvent),
     SEQUENCE_EVENTS.name: TypeAdapter(SequenceEvent),
     SEQUENCE_STATE.name: TypeAdapter(SequenceState),
+    USER_NOTIFICATIONS.name: TypeAdapter(AnyUserNotification),
 }
 
 

@@ -1,5 +1,6 @@
 """What others ask of Segue: enrollment commands (to the scheduler) and delivery commands (to the sender)."""
 
+import re
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
@@ -13,6 +14,9 @@ from segue_contracts.text import check_text
 from segue_contracts.topics import DELIVERY_COMMANDS, ENROLLMENT_COMMANDS, Topic
 
 MAX_CALENDAR_DAYS = 1000
+MESSAGE_ID = r"^<[!-;=?-~]+@[!-;=?-~]+>$"
+"""An identifier that may stand in References (RFC 5322 3.6.4)."""
+MESSAGE_ID_PATTERN = re.compile(MESSAGE_ID)
 
 
 class HoldScope(StrEnum):
@@ -53,13 +57,17 @@ class Enroll(EnrollmentCommand):
 
 
 class Hold(EnrollmentCommand):
-    """Pause everything under `scope`, until an instant or until lifted."""
+    """Pause everything under `scope`, until an instant or until lifted.
+
+    `extends`: a standing hold that lasts longer stays as it is; so says who holds without a person's word.
+    """
 
     event_type: Literal["hold"] = "hold"
     scope: HoldScope
     scope_id: UUID
     until: UtcDatetime | None = None
     reason: ShortText = ""
+    extends: bool = False
 
     def key(self) -> str:
         return str(self.scope_id)
@@ -100,6 +108,19 @@ class MarkReplied(EnrollmentCommand):
 
     event_type: Literal["mark_replied"] = "mark_replied"
     enrollment_id: UUID
+
+
+class Correct(EnrollmentCommand):
+    """What ended an enrollment was something else. It stays ended; its story and its counts tell the truth.
+
+    Only where `cause_id` is what ended it. `mistaken`: nothing should have ended it.
+    """
+
+    event_type: Literal["correct"] = "correct"
+    enrollment_id: UUID
+    cause_id: UUID
+    reason: Literal["replied", "bounced", "unsubscribed", "complained", "requested", "mistaken"]
+    reason_code: ShortText = ""
 
 
 class Reschedule(EnrollmentCommand):
@@ -179,6 +200,7 @@ AnyEnrollmentCommand = Annotated[
     | Lift
     | Stop
     | MarkReplied
+    | Correct
     | Reschedule
     | Edit
     | Migrate
@@ -266,8 +288,15 @@ class DecideInDoubt(DeliveryCommand):
     decision: Decision
 
 
+class NoteProviderId(DeliveryCommand):
+    """The provider sent the message under a Message-ID of its own: answers name that one."""
+
+    event_type: Literal["note_provider_id"] = "note_provider_id"
+    provider_message_id: str = Field(max_length=900, pattern=MESSAGE_ID)
+
+
 AnyDeliveryCommand = Annotated[
-    Recall | TaskDone | TaskSkip | TaskSnooze | TaskReassign | DecideInDoubt,
+    Recall | TaskDone | TaskSkip | TaskSnooze | TaskReassign | DecideInDoubt | NoteProviderId,
     Field(discriminator="event_type"),
 ]
 

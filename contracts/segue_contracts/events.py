@@ -1,14 +1,14 @@
 """What Segue says: stages due, outcomes, inbound pointers, stops, and the public story of an enrollment."""
 
 from enum import StrEnum
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 from uuid import UUID
 
 from pydantic import Field, model_validator
 
 from segue_contracts.commands import check_target
 from segue_contracts.ids import dispatch_id as make_dispatch_id
-from segue_contracts.message import Channel, Message, OpenEnum, Scope, ShortText, UtcDatetime
+from segue_contracts.message import Channel, LongText, Message, OpenEnum, Scope, ShortText, UtcDatetime
 from segue_contracts.topics import (
     ENROLLMENT_EVENTS,
     ENROLLMENT_STOPS,
@@ -17,6 +17,7 @@ from segue_contracts.topics import (
     SEQUENCE_STATE,
     STAGE_DUE,
     STAGE_OUTCOMES,
+    USER_NOTIFICATIONS,
     Topic,
 )
 
@@ -95,8 +96,46 @@ class InboundMessage(Message):
         return str(self.inbound_id)
 
 
+class AnswerKind(OpenEnum):
+    """What somebody's message is; `manual_mail`: the owner of the mailbox wrote to the person by hand."""
+
+    REPLY = "reply"
+    AUTO_REPLY = "auto_reply"
+    BOUNCE = "bounce"
+    COMPLAINT = "complaint"
+    OPT_OUT = "opt_out"
+    MANUAL_MAIL = "manual_mail"
+    OTHER = "other"
+    UNKNOWN = "unknown"
+
+
+class CorrectAnswer(Message):
+    """A person's word on what a stored message is; without `kind` and `intent`: they have read it.
+
+    `event_id` is the command id. What the message did already is corrected, as far as that can be.
+    """
+
+    TOPIC: ClassVar[Topic] = INBOUND_MESSAGES
+    FAMILY: ClassVar[str] = "inbound"
+
+    event_type: Literal["correct"] = "correct"
+    inbound_id: UUID
+    kind: Literal["reply", "auto_reply", "opt_out", "other"] | None = None
+    intent: ShortText | None = None
+    issued_by: ShortText = ""
+
+    def key(self) -> str:
+        return str(self.inbound_id)
+
+
+AnyInboundMessage = Annotated[InboundMessage | CorrectAnswer, Field(discriminator="event_type")]
+
+
 class StopReason(OpenEnum):
-    """Why an enrollment should stop; `auto_reply` only holds it."""
+    """Why an enrollment should stop; `auto_reply` only holds it.
+
+    `mistaken`: a person said that what stopped it was nothing of the kind.
+    """
 
     REPLIED = "replied"
     AUTO_REPLY = "auto_reply"
@@ -105,14 +144,29 @@ class StopReason(OpenEnum):
     COMPLAINED = "complained"
     SUPPRESSED = "suppressed"
     REQUESTED = "requested"
+    MISTAKEN = "mistaken"
     UNKNOWN = "unknown"
+
+    def outranks(self, known: "StopReason | None") -> bool:
+        """Whether this, heard of after the end, is the truth about an enrollment that ended by `known`.
+
+        None: it had finished or failed. The person's first answer is the truth, whatever else ended it.
+        """
+        if self in ANSWERED:
+            return known not in ANSWERED
+        return self is StopReason.BOUNCED and known is None
+
+
+ANSWERED = frozenset({StopReason.REPLIED, StopReason.UNSUBSCRIBED, StopReason.COMPLAINED})
+"""What a person did."""
 
 
 class EnrollmentStop(Message):
     """A cause to stop (or, for `auto_reply`, to hold until `until`).
 
     `event_id` is the cause's id: published again until every match has ended. `reason_code` is the
-    sender's own word for it, such as `hired`.
+    sender's own word for it, such as `hired`. An enrollment that has ended already stays as it is, but
+    that an answer to it is told as `corrected`.
     """
 
     TOPIC: ClassVar[Topic] = ENROLLMENT_STOPS
@@ -153,6 +207,7 @@ class EnrollmentEventType(OpenEnum):
     FINISHED = "finished"
     FAILED = "failed"
     MIGRATED = "migrated"
+    CORRECTED = "corrected"
     UNKNOWN = "unknown"
 
 
@@ -161,6 +216,8 @@ class EnrollmentEvent(Message):
 
     `stage_id` is the stage it is about; `scheduled_for` when that stage was (or is now) planned; `sent_at`
     when it was accepted; `reason` and `reason_code` why. Consumers drop doubles by `event_id`.
+    `corrected`: what `supersedes_event_id` told of the end was not the whole truth, `reason` is (`mistaken`:
+    no answer at all).
     """
 
     TOPIC: ClassVar[Topic] = ENROLLMENT_EVENTS
@@ -229,3 +286,66 @@ class SequenceState(Message):
 
     def key(self) -> str:
         return str(self.sequence_id)
+
+
+class AnswerEffect(OpenEnum):
+    """What a message did to the enrollments that it is about."""
+
+    STOPPED = "stopped"
+    HELD = "held"
+    NONE = "none"
+    UNKNOWN = "unknown"
+
+
+class AnswerNotification(Message):
+    """The owner of a sequence should hear of a message: once, when all that it sets in motion is done.
+
+    `match` is how it was found: thread, address, phone, manual_mail. `text` is what was written now, cut.
+    `review`: found by the sender's address alone. One for each owner; `event_id` is the same each time.
+    """
+
+    TOPIC: ClassVar[Topic] = USER_NOTIFICATIONS
+    FAMILY: ClassVar[str] = "answer"
+
+    event_type: AnswerKind
+    inbound_id: UUID
+    owner_id: UUID
+    mailbox_id: UUID | None = None
+    person_ids: list[UUID]
+    enrollment_ids: list[UUID]
+    sequence_ids: list[UUID]
+    intent: ShortText | None = None
+    match: ShortText
+    effect: AnswerEffect
+    until: UtcDatetime | None = None
+    review: bool = False
+    from_address: Annotated[str, Field(max_length=320)] = ""
+    subject: Annotated[str, Field(max_length=1000)] = ""
+    text: LongText = ""
+
+    def key(self) -> str:
+        return str(self.owner_id)
+
+
+class MailboxNotification(Message):
+    """The owner of a mailbox should hear that Segue has paused it; `reason`: bounce_rate, complaint_rate.
+
+    `counted` of `sent` messages since `counted_since`.
+    """
+
+    TOPIC: ClassVar[Topic] = USER_NOTIFICATIONS
+    FAMILY: ClassVar[str] = "mailbox"
+
+    event_type: Literal["paused"] = "paused"
+    mailbox_id: UUID
+    owner_id: UUID
+    reason: ShortText
+    counted: int = Field(ge=0)
+    sent: int = Field(ge=0)
+    counted_since: UtcDatetime
+
+    def key(self) -> str:
+        return str(self.owner_id)
+
+
+AnyUserNotification = AnswerNotification | MailboxNotification

@@ -1,7 +1,9 @@
 """What every message on every topic has in common."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cache
 from typing import Annotated, Any, ClassVar, Self
 from uuid import UUID
 
@@ -75,6 +77,19 @@ class Message(BaseModel):
     recorded_at: UtcDatetime
     workspace_id: UUID
 
+    @classmethod
+    def known(cls, **fields: Any) -> Self:
+        """A message of fields that are as validation would leave them; nothing is checked or copied.
+
+        Against `model_construct` it saves most of the time: no field is looked at one by one.
+        """
+        message = cls.__new__(cls)
+        object.__setattr__(message, "__dict__", {**_defaults(cls), **fields})
+        object.__setattr__(message, "__pydantic_fields_set__", set(fields))
+        object.__setattr__(message, "__pydantic_extra__", None)
+        object.__setattr__(message, "__pydantic_private__", None)
+        return message
+
     def key(self) -> str:
         """The record key: the enrollment id wherever there is one."""
         enrollment: Any = getattr(self, "enrollment_id", None)
@@ -83,3 +98,9 @@ class Message(BaseModel):
     def ce_type(self) -> str:
         """The CloudEvents type, e.g. `segue.enrollment.stage_sent.v1`."""
         return f"segue.{self.FAMILY}.{self.event_type}.v1"
+
+
+@cache
+def _defaults(kind: type[Message]) -> Mapping[str, Any]:
+    """Every field in its order, which is that of the JSON; what has no default must be given."""
+    return {name: field.default for name, field in kind.model_fields.items()}

@@ -18,9 +18,11 @@ from pydantic import TypeAdapter
 from segue_contracts.codec import ADAPTERS, CONTENT_TYPE, SPEC_VERSION
 from segue_contracts.commands import AnyDeliveryCommand, AnyEnrollmentCommand
 from segue_contracts.events import (
+    AnswerNotification,
+    AnyInboundMessage,
     EnrollmentEvent,
     EnrollmentStop,
-    InboundMessage,
+    MailboxNotification,
     SequenceEvent,
     SequenceState,
     StageDue,
@@ -47,8 +49,9 @@ def message_types() -> dict[str, tuple[type[Message], ...]]:
     kinds: list[type[Message]] = [
         *_members(AnyEnrollmentCommand),
         *_members(AnyDeliveryCommand),
-        *(StageDue, StageOutcome, InboundMessage, EnrollmentStop, EnrollmentEvent),
-        *(SequenceEvent, SequenceState),
+        *_members(AnyInboundMessage),
+        *(StageDue, StageOutcome, EnrollmentStop, EnrollmentEvent),
+        *(SequenceEvent, SequenceState, AnswerNotification, MailboxNotification),
     ]
     return {
         topic.name: tuple(kind for kind in kinds if kind.TOPIC is topic)

@@ -100,6 +100,14 @@ class AlreadyEnrolled(StrEnum):
     ALLOW = "allow"
 
 
+class ManualMail(StrEnum):
+    """What a mail does that the sequence's owner writes to the person by hand."""
+
+    HOLD = "hold"
+    STOP = "stop"
+    IGNORE = "ignore"
+
+
 class WhenOverdue(StrEnum):
     """What happens to a task that nobody did in time."""
 
@@ -488,10 +496,11 @@ class Limits(_Part):
 
 
 class StopRules(_Part):
-    """How far a reply or a bounce reaches."""
+    """How far a reply or a bounce reaches, and what a mail written by hand does."""
 
     on_reply: Scope = Scope.PERSON
     on_bounce: Scope = Scope.ENROLLMENT
+    on_manual_mail: ManualMail = ManualMail.HOLD
 
 
 class SequenceDocument(_Part):

@@ -40,7 +40,9 @@ STAGE_OUTCOMES = Topic(
     "segue.stage.outcomes.v1", "What became of a dispatch: sender to scheduler.", 7 * DAY_MS
 )
 INBOUND_MESSAGES = Topic(
-    "segue.inbound.messages.v1", "A pointer to a stored raw message: API to reply detector.", 7 * DAY_MS
+    "segue.inbound.messages.v1",
+    "A pointer to a stored raw message, or a person's correction of what it is: to the reply detector.",
+    7 * DAY_MS,
 )
 ENROLLMENT_STOPS = Topic(
     "segue.enrollment.stops.v1",
@@ -62,6 +64,13 @@ SEQUENCE_STATE = Topic(
     compact=True,
     public=True,
 )
+USER_NOTIFICATIONS = Topic(
+    "segue.user.notifications.v1",
+    "What a user should hear: an answer with its words, a mailbox that was paused.",
+    3 * DAY_MS,
+    personal_data=True,
+    public=True,
+)
 DEAD_LETTERS = Topic(
     "segue.dead.letters.v1",
     "Records that could not be handled, as they came, with where from and why.",
@@ -81,5 +90,6 @@ TOPICS: tuple[Topic, ...] = (
     ENGAGEMENT_EVENTS,
     SEQUENCE_EVENTS,
     SEQUENCE_STATE,
+    USER_NOTIFICATIONS,
     DEAD_LETTERS,
 )

@@ -20,6 +20,7 @@ from zoneinfo import ZoneInfo
 from chassis.caps import Cap
 from chassis.documents import hold_is_active
 from chassis.settings import load
+from segue_contracts.events import ANSWERED
 from segue_contracts.ids import event_id, split_dispatch_id
 from segue_contracts.message import Channel
 from segue_contracts.sequence import SequenceDocument
@@ -85,6 +86,14 @@ class Facts:
         self.events: dict[UUID, list[Event]] = defaultdict(list)
         for event in world.events:
             self.events[event.enrollment_id].append(event)
+        self._owed: dict[UUID, set[datetime]] = defaultdict(set)
+        for batch in world.outbox.values():
+            for owing in batch["owing"]:
+                self._owed[owing["_id"]].add(batch["recorded_at"])
+
+    def owed(self, e: Document) -> list[Document]:
+        """The chapters that the brokers may not have: of a batch that is still in the outbox."""
+        return [c for c in e["history"] if c["rec"] in self._owed[e["_id"]]]
 
     def enrollments(self) -> Iterator[Document]:
         """Those that began: tombstones have no course."""
@@ -442,6 +451,10 @@ def _missing_effect(world: World, command: Document) -> str:
             made = world.real(command["created_at"])
             newer = hold is not None and world.real(hold["changed_at"]) >= made - CROSSING
             return "" if newer else "the hold's document does not know of it"
+        case "correct":
+            answer = world.inbound.get(UUID(target), {})
+            applied = {each["command_id"] for each in answer.get("corrections", ())}
+            return "" if command["_id"] in applied else "the answer does not know of it"
         case "task_done" | "task_skip":
             delivery = world.deliveries.get(target, {})
             return "" if delivery.get("state") in ("done", "skipped") else "the task is not closed"
@@ -464,11 +477,9 @@ def the_history_is_whole(facts: Facts) -> Iterator[Violation]:
         numbers = [c["seq"] for c in e["history"]]
         if numbers != list(range(1, e["seq"] + 1)):
             yield facts.broken("history_gap", e, f"seq is {e['seq']}, the history has {numbers}")
-        owed = {entry["seq"] for entry in e["outbox"]}
-        if not owed <= set(numbers):
-            yield facts.broken("outbox_unknown", e, f"owes {sorted(owed)}")
-        if owed and e["updated_at"] < facts.world.now - PATIENCE:
-            yield facts.broken("untold", e, f"owes {sorted(owed)} since {e['updated_at']}")
+        late = [c["seq"] for c in facts.owed(e) if c["rec"] < facts.world.now - PATIENCE]
+        if late:
+            yield facts.broken("untold", e, f"owes {late}")
         told = [c["stage_id"] for c in _told(e, *COMPLETING)]
         if not e.get("tombstone") and sorted(e["completed"]) != sorted(told):
             yield facts.broken(
@@ -492,7 +503,7 @@ def the_topic_tells_the_history(facts: Facts) -> Iterator[Violation]:
     """Each chapter that is not owed any more is in the topic, and nothing else is."""
     for e in facts.world.enrollments.values():
         told = {event.seq: event for event in facts.events.get(e["_id"], ()) if event.seq}
-        owed = {entry["seq"] for entry in e["outbox"]}
+        owed = {c["seq"] for c in facts.owed(e)}
         for c in e["history"]:
             event = told.get(c["seq"])
             if event is None and c["seq"] not in owed:
@@ -542,6 +553,20 @@ def scoped_stops_have_ended_their_matches(facts: Facts) -> Iterator[Violation]:
                 yield facts.broken("stop_missed", e, f"{stop['scope']} stopped at {stop['at']}")
 
 
+def what_was_answered_knows_it(facts: Facts) -> Iterator[Violation]:
+    """Once an answer is settled, each enrollment that it answers has ended and counts as answered."""
+    for inbound in facts.world.inbound.values():
+        causes = (inbound.get("effect") or {}).get("causes", ()) if inbound["state"] == "settled" else ()
+        for cause in causes:
+            e = facts.world.enrollments.get(cause["target"])
+            if cause["scope"] != "enrollment" or cause["reason"] not in ANSWERED or e is None:
+                continue
+            counted = (e.get("stop") or {}).get("reason") in ANSWERED
+            taken_back = cause["event_id"] in e.get("revoked", ())
+            if not e["ended"] or not (counted or taken_back):
+                yield facts.broken("answer_unknown", e, f"{cause['reason']}, and it does not know of it")
+
+
 RULES: Sequence[Callable[[Facts], Iterable[Violation]]] = (
     each_mail_belongs_to_one_dispatch,
     no_dispatch_has_two_mails,
@@ -563,6 +588,7 @@ RULES: Sequence[Callable[[Facts], Iterable[Violation]]] = (
     the_topic_tells_the_history,
     a_refused_enroll_is_told,
     scoped_stops_have_ended_their_matches,
+    what_was_answered_knows_it,
 )
 
 

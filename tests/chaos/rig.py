@@ -141,7 +141,7 @@ class Rig:
             "dispatched": (names.ENROLLMENTS, {"state": "dispatched"}),
             "planned": (names.ENROLLMENTS, {"state": "scheduled", "due_at": {"$lt": soon}}),
             "recalls owed": (names.ENROLLMENTS, {"owes_recall": {"$exists": True}}),
-            "events owed": (names.ENROLLMENTS, {"outbox.0": {"$exists": True}}),
+            "events owed": (names.OUTBOX, {"look_at": {"$lt": soon}}),
             "in flight": (names.DELIVERIES, {"state": {"$in": ["claimed", "transmitting"]}}),
             "answers open": (names.INBOUND, {"state": {"$ne": "settled"}}),
         }

@@ -35,7 +35,8 @@ from segue_contracts.events import EnrollmentEvent, EnrollmentStop, StageDue, St
 from segue_contracts.message import Message, Scope
 from sender import steps
 from sender.settings import SenderSettings
-from sender.smtp import Aborted, Accepted, BeforeData, Broken, Deferred, Outcome, Phase, Reply, Target
+from sender.smtp import Aborted, Accepted, Broken, Deferred, Outcome, Phase, Reply
+from sender.smtp_pool import Letter
 from sender.wiring import Sender, assemble
 from world import Event, Mail, read_documents, world_of
 
@@ -98,21 +99,29 @@ class Steps:
     def _at_work(self) -> int:
         return len(self._taking) + sum(sender.work.in_flight for sender in self._senders)
 
-    def slow_down(self, sender: Sender, before_read: Callable[[], None]) -> None:
+    def slow_down(self, sender: Sender, before_read: Callable[[list[str]], None]) -> None:
         """Stop after each read and before each journal too."""
-        read, enter = sender.steps.reader.read, sender.email._journal.enter
+        reader, enter = sender.steps.reader, sender.email._journal.enter
+        read, again = reader.read, reader.again
 
-        async def read_and_stop(look: Any) -> Any:
-            before_read()
-            found = await read(look)
+        async def read_and_stop(looks: Any) -> Any:
+            before_read([look.claim.token for look in looks])
+            found = await read(looks)
             await self.point("after read")
             return found
 
-        async def stop_and_enter(claim: Any) -> bool:
+        async def stop_and_enter(draft: Any) -> bool:
             await self.point("before journal")
-            return await enter(claim)
+            return await enter(draft)
 
-        sender.steps.reader.read = read_and_stop  # type: ignore[assignment]
+        async def read_again_and_stop(look: Any) -> Any:
+            before_read([look.claim.token])
+            found = await again(look)
+            await self.point("after read")
+            return found
+
+        reader.read = read_and_stop  # type: ignore[method-assign]
+        reader.again = read_again_and_stop  # type: ignore[method-assign]
         sender.email._journal.enter = stop_and_enter  # type: ignore[method-assign]
         self._senders.append(sender)
 
@@ -123,25 +132,28 @@ class Server:
 
     race: "Race"
 
-    async def send(
-        self,
-        target: Target,
-        envelope_from: str,
-        rcpt: str,
-        data: bytes,
-        before_data: BeforeData | None = None,
-    ) -> Outcome:
-        assert before_data is not None
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def post(self, letter: Letter) -> None:
+        task = asyncio.create_task(self.carry(letter))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def carry(self, letter: Letter) -> None:
+        await letter.ended(await self.transact(letter))
+
+    async def transact(self, letter: Any) -> Outcome:
         race = self.race
-        if not await before_data():
+        if not await letter.before_data():
             return Aborted()
-        race.note_data()
+        race.note_data(letter.carried.claim.token)
         began, answer = race.bench.clock.real_now(), race.answers.pop() if race.answers else "accept"
         race.in_data += 1
         await race.steps.point("in DATA")
         race.in_data -= 1
         if answer.startswith("accept"):
-            race.mails.append(mail_of(data, rcpt, began, race.bench.clock.real_now()))
+            envelope, accepted = letter.envelope, race.bench.clock.real_now()
+            race.mails.append(mail_of(envelope.data, envelope.rcpt, began, accepted))
         match answer:
             case "accept":
                 return Accepted(Reply(250, "2.0.0", "queued"))
@@ -170,7 +182,7 @@ class Race:
     in_data: int = 0
     reply: EnrollmentStop | None = None
     stopped: bool = False
-    stopped_before_read: dict[asyncio.Task[Any] | None, bool] = field(default_factory=dict)
+    stopped_before_read: dict[str, bool] = field(default_factory=dict)
     unseen: int = 0
     """How often DATA began although the stop was committed before the last read."""
     enrollment: UUID = field(default_factory=lambda: UUID(int=0))
@@ -259,13 +271,13 @@ class Race:
         change = {"lease_until": LONG_AGO, **({} if self.in_data else {"deadline": LONG_AGO})}
         await deliveries.update_many({"state": {"$in": ["claimed", "transmitting"]}}, {"$set": change})
 
-    def note_read(self) -> None:
-        """A sender reads: what it finds must include a stop that is there already."""
-        self.stopped_before_read[asyncio.current_task()] = self.stopped
+    def note_read(self, claims: list[str]) -> None:
+        """A sender reads for claims: what it finds must include a stop that is there already."""
+        self.stopped_before_read |= dict.fromkeys(claims, self.stopped)
 
-    def note_data(self) -> None:
-        """A sender, in the task in which it read, begins DATA."""
-        self.unseen += self.stopped_before_read[asyncio.current_task()]
+    def note_data(self, claim: str) -> None:
+        """A sender begins DATA for a claim."""
+        self.unseen += self.stopped_before_read[claim]
 
     def collect(self) -> None:
         """What was published since the last look is on its way; the public events are kept."""

@@ -83,6 +83,7 @@ class World:
     results: Mapping[UUID, Document] = field(default_factory=dict)
     stops: Mapping[UUID, Document] = field(default_factory=dict)
     inbound: Mapping[UUID, Document] = field(default_factory=dict)
+    outbox: Mapping[UUID, Document] = field(default_factory=dict)
     dispatches: Mapping[str, str] = field(default_factory=dict)
     """Which dispatch has this Message-ID: computed from the key, not read from a document."""
     caps: Mapping[str, tuple[Cap, ...]] = field(default_factory=dict)
@@ -149,6 +150,7 @@ def world_of(
         results=documents[names.COMMAND_RESULTS],
         stops=documents[names.STOPS],
         inbound=documents[names.INBOUND],
+        outbox=documents[names.OUTBOX],
         dispatches=_dispatches(
             enrollments.values(), documents[names.SEQUENCE_VERSIONS].values(), mailboxes, secrets
         ),
@@ -160,13 +162,14 @@ def world_of(
 # What tells of an effect is read before what shows it.
 _READ = (
     names.COMMANDS,
+    names.INBOUND,
     names.STOPS,
     names.DELIVERIES,
     names.ENROLLMENTS,
+    names.OUTBOX,
     names.SEQUENCE_VERSIONS,
     names.HOLDS,
     names.COMMAND_RESULTS,
-    names.INBOUND,
     names.MAILBOXES,
     names.WORKSPACES,
     names.SUPPRESSIONS,

@@ -915,7 +915,9 @@ async def test_facts_about_a_person_must_be_about_that_person(world: World) -> N
 async def test_an_enrollment_shows_past_and_future(world: World) -> None:
     sequence = await world.sequence()
     hold_id = f"enrollment:{uuid4()}"
-    enrollment = world.enrollment(sequence, parked_by=hold_id)
+    at = datetime(2026, 11, 23, 9, tzinfo=UTC)
+    broken = {"work": "unpark", "tries": 2, "since": at, "again_at": at, "error": "KeyError: 'Priya'"}
+    enrollment = world.enrollment(sequence, parked_by=hold_id, broken=broken)
     hold = {"_id": hold_id, "workspace_id": world.workspace, "scope": "enrollment", "reason": "out of office"}
     person = {
         "_id": enrollment["person_id"],
@@ -934,6 +936,8 @@ async def test_an_enrollment_shows_past_and_future(world: World) -> None:
     assert shown["next"]["planned_at"] == "2026-11-23T09:00:00Z"
     assert shown["next"]["reasons"][0]["rule"] == "zone"
     assert (shown["held"], shown["hold"]["reason"]) == (True, "out of office")
+    assert (shown["broken"]["work"], shown["broken"]["tries"]) == ("unpark", 2)
+    assert "error" not in shown["broken"]  # it may quote what somebody wrote
     assert [each["type"] for each in shown["history"]] == ["enrolled", "stage_scheduled"]
     assert shown["deliveries"][0]["text"] == "Hi Priya"
     assert shown["prospect"]["first_name"] == "Priya"

@@ -24,6 +24,7 @@ from reply_detector.settings import DetectorSettings
 from reply_detector.wiring import Parts, assemble
 from segue_contracts.codec import decode
 from segue_contracts.events import EnrollmentStop, InboundMessage, StopReason
+from segue_contracts.message import Scope
 from segue_contracts.topics import ENROLLMENT_STOPS, TOPICS
 from stack.ports import free_port
 from stack.processes import Process, http_ok
@@ -111,15 +112,19 @@ class Scene:
         return inbound
 
     async def next_stop(self) -> EnrollmentStop:
+        """The next stop of the person; that of the enrollment comes beside it, on a partition of its own."""
         async with asyncio.timeout(WAIT_SECONDS):
-            record = await self.stops.getone()
-        stop: EnrollmentStop = decode(ENROLLMENT_STOPS.name, record.headers, record.value)
-        return stop
+            while True:
+                record = await self.stops.getone()
+                stop: EnrollmentStop = decode(ENROLLMENT_STOPS.name, record.headers, record.value)
+                if stop.scope is Scope.PERSON:
+                    return stop
 
     async def end(self, cause: UUID) -> None:
         """As the scheduler does it."""
         now = Clock().now()
-        stopped = {"ended": True, "stop": {"cause_id": cause, "at": now}, "updated_at": now}
+        stop = {"reason": "replied", "cause_id": cause, "at": now}
+        stopped = {"ended": True, "stop": stop, "updated_at": now}
         await self.database.collection(names.ENROLLMENTS).update_one({"_id": self.thing}, {"$set": stopped})
 
     async def state(self, inbound: UUID, wanted: str) -> dict[str, Any]:

@@ -4,10 +4,11 @@ import asyncio
 
 from aiohttp import web
 
-from api import inbound, openapi, pages
+from api import openapi, pages
 from api.handlers import ApiKey, add_routes, problems
 from api.routes import ROUTES
 from api.routing import Api
+from api.webhooks import WEBHOOKS
 
 
 def application(api: Api) -> web.Application:
@@ -18,7 +19,8 @@ def application(api: Api) -> web.Application:
     app.on_shutdown.append(_end_live_pages)
     add_routes(app, ROUTES)
     pages.add_pages(app)
-    app.router.add_post("/v1/inbound/{mailbox_id}", inbound.receive)
+    for webhook in WEBHOOKS:
+        app.router.add_post(webhook.path, webhook.handler)
     app.router.add_get("/openapi.json", _openapi)
     return app
 

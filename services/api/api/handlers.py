@@ -93,6 +93,10 @@ async def call(route: Route, api: Api, caller: Caller, request: web.Request, raw
 
 def respond(answer: Answer) -> web.Response:
     """The HTTP response of an answer."""
+    if answer.csv is not None:
+        return web.Response(
+            status=answer.status, body=answer.csv, content_type=CSV, charset="utf-8", headers=answer.headers
+        )
     if answer.body is None:
         return web.Response(status=answer.status, headers=answer.headers)
     text = answer.body.model_dump_json(by_alias=True)

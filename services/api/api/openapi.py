@@ -11,11 +11,11 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from api.idempotency import HEADER
-from api.inbound import MAX_MESSAGE_BYTES, MEDIA_TYPE, SIGNATURE_HEADER, TIMESTAMP_HEADER, Received
 from api.problems import MEDIA_TYPE as PROBLEM
 from api.problems import ProblemDetails
 from api.routes import ROUTES
 from api.routing import CSV, JSON, Route, Takes
+from api.webhooks import SCHEMES, WEBHOOKS, Webhook
 
 Json = dict[str, Any]
 
@@ -28,6 +28,7 @@ status page, and carried out from there; once you have the 202 it is not lost. E
 (RFC 9457) with a JSON pointer for every part to mend. Lists come in pages: follow `next_cursor`. A POST
 with an `Idempotency-Key` can be sent again without harm. Times are RFC 3339 in UTC."""
 _UUID: Json = {"type": "string", "format": "uuid"}
+_WEBHOOK_BODIES: Mapping[str, Json] = {"message/rfc822": {"type": "string"}}
 PATH_PARAMETERS: Mapping[str, Json] = {
     "version": {"type": "integer", "minimum": 1},
     "dispatch_id": {"type": "string", "maxLength": 128, "examples": ["<enrollment id>:<stage id>"]},
@@ -43,7 +44,8 @@ def document(base_url: str = "/") -> Json:
     paths: Json = {}
     for route in ROUTES:
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, refs)
-    paths["/v1/inbound/{mailbox_id}"] = {"post": _inbound(refs)}
+    for webhook in WEBHOOKS:
+        paths.setdefault(webhook.path, {})["post"] = _webhook(webhook, refs)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Segue", "version": version("api"), "description": DESCRIPTION},
@@ -55,12 +57,7 @@ def document(base_url: str = "/") -> Json:
             "schemas": definitions,
             "securitySchemes": {
                 "key": {"type": "http", "scheme": "bearer", "description": "An API key: sgk_…"},
-                "webhook": {
-                    "type": "apiKey",
-                    "in": "header",
-                    "name": SIGNATURE_HEADER,
-                    "description": f"v1= and the hex HMAC-SHA256 of {TIMESTAMP_HEADER}, a full stop, body",
-                },
+                **SCHEMES,
             },
         },
     }
@@ -79,8 +76,10 @@ Refs = Mapping[Any, Json]
 def _schemas() -> tuple[Refs, Json]:
     wanted: dict[tuple[type[BaseModel], JsonSchemaMode], None] = {
         (ProblemDetails, "serialization"): None,
-        (Received, "serialization"): None,
     }
+    for webhook in WEBHOOKS:
+        if webhook.answer is not None:
+            wanted[webhook.answer, "serialization"] = None
     for route in ROUTES:
         if route.answer is not None:
             wanted[route.answer, "serialization"] = None
@@ -154,7 +153,7 @@ def _request_body(takes: Takes, refs: Refs) -> Json:
     schema = refs[model, "validation"] if model is not None else {}
     content: Json = {kind: {"schema": schema} for kind in takes.content_types if kind != CSV}
     if CSV in takes.also:
-        content[CSV] = {"schema": {"type": "string", "description": "A header row, then a prospect a row"}}
+        content[CSV] = {"schema": {"type": "string", "description": "A header row, then one of them a row"}}
     return {"required": not takes.optional, "content": content}
 
 
@@ -162,6 +161,8 @@ def _responses(route: Route, refs: Refs) -> Json:
     done: Json = {"description": HTTPStatus(route.status).phrase}
     if route.answer is not None:
         done["content"] = {JSON: {"schema": refs[route.answer, "serialization"]}}
+    if route.gives_csv:
+        done["content"] = {CSV: {"schema": {"type": "string"}}}
     statuses = {str(int(status)): {**done, "description": status.phrase} for status in route.also}
     return {str(int(route.status)): done, **statuses, "default": _problem(refs)}
 
@@ -171,31 +172,27 @@ def _problem(refs: Refs) -> Json:
     return {"description": "What is wrong", "content": {PROBLEM: {"schema": schema}}}
 
 
-def _inbound(refs: Refs) -> Json:
-    accepted = {
-        "description": "The message is stored",
-        "content": {JSON: {"schema": refs[Received, "serialization"]}},
-    }
+def _webhook(webhook: Webhook, refs: Refs) -> Json:
+    done: Json = {"description": "It is stored"}
+    if webhook.answer is not None:
+        done["content"] = {JSON: {"schema": refs[webhook.answer, "serialization"]}}
+    headers = [
+        {**_header(name, description), "required": True, "schema": {"type": "string", "pattern": pattern}}
+        for name, description, pattern in webhook.headers
+    ]
+    names = re.findall(r"{(\w+)}", webhook.path)
+    path = [{"name": name, "in": "path", "required": True, "schema": _UUID} for name in names]
     return {
-        "operationId": "post_inbound_message",
-        "summary": "Hand over a message that a mailbox received",
-        "description": "The raw MIME message. Signed with the mailbox's inbound secret; no API key.",
+        "operationId": webhook.operation,
+        "summary": webhook.summary,
+        "description": webhook.description,
         "tags": ["Inbound"],
-        "security": [{"webhook": []}],
-        "parameters": [
-            {"name": "mailbox_id", "in": "path", "required": True, "schema": _UUID},
-            {
-                "name": TIMESTAMP_HEADER,
-                "in": "header",
-                "required": True,
-                "description": "Unix seconds; at most five minutes off",
-                "schema": {"type": "string", "pattern": "^[0-9]{1,12}$"},
-            },
-        ],
+        "security": [{webhook.proof: []}] if webhook.proof else [],
+        "parameters": [*path, *headers],
         "requestBody": {
             "required": True,
-            "description": f"At most {MAX_MESSAGE_BYTES} bytes",
-            "content": {MEDIA_TYPE: {"schema": {"type": "string"}}},
+            "description": f"At most {webhook.limit_bytes} bytes",
+            "content": {kind: {"schema": _WEBHOOK_BODIES.get(kind, {})} for kind in webhook.takes},
         },
-        "responses": {str(int(HTTPStatus.ACCEPTED)): accepted, "default": _problem(refs)},
+        "responses": {str(int(webhook.status)): done, "default": _problem(refs)},
     }

@@ -79,6 +79,7 @@ EVENTS: Mapping[str, str] = {
     "finished": "finished",
     "failed": "could not be sent",
     "migrated": "moved to another version",
+    "corrected": "known better since",
 }
 STOP_WORDS: Mapping[str, str] = {
     "replied": "answered",
@@ -87,6 +88,7 @@ STOP_WORDS: Mapping[str, str] = {
     "complained": "complained",
     "suppressed": "must not be written to",
     "requested": "stopped by a person",
+    "mistaken": "stopped for what was no answer",
 }
 
 
@@ -273,11 +275,9 @@ def _by_end(story: EnrollmentStory) -> tuple[datetime, str]:
 
 
 def tallies(counts: Mapping[str, Mapping[str, int]]) -> list[Count]:
-    """People by state, answered ones apart from others that were stopped; empty states are left out."""
-    numbers = dict(counts["state"])
-    answered = counts["stop"].get("replied", 0)
-    numbers["answered"] = answered
-    numbers["stopped"] = numbers.get("stopped", 0) - answered
+    """People by state, answered ones apart from others that have ended; empty states are left out."""
+    numbers = {state: number - counts["answered"].get(state, 0) for state, number in counts["state"].items()}
+    numbers["answered"] = sum(counts["answered"].values())
     return [Count(*WORDS[state], number=numbers[state]) for state in WORDS if numbers.get(state, 0) > 0]
 
 
@@ -305,7 +305,7 @@ def state_of(story: EnrollmentStory) -> str:
     """The state in a recruiter's words: paused and answered are states to people."""
     if story.state == "scheduled" and story.parked_by is not None:
         return "paused"
-    if story.state == "stopped" and (story.stop or {}).get("reason") == "replied":
+    if story.ended and (story.stop or {}).get("reason") == "replied":
         return "answered"
     return story.state
 

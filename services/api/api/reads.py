@@ -9,12 +9,13 @@ from uuid import UUID
 
 from api.paging import Kind, Order, PageQuery, read_page
 from chassis import documents as names
-from chassis.documents import CalendarView, DeliveryStory, EnrollmentStory, PersonView
+from chassis.documents import AnswerView, CalendarView, DeliveryStory, EnrollmentStory, PersonView
 from chassis.store import Database, Document, Workspace
 
 BY_ID = Order((("_id", 1, Kind.UUID),))
 TASKS_BY_DUE = Order((("task.due_at", 1, Kind.INSTANT), ("_id", 1, Kind.TEXT)))
 DELIVERIES_BY_ID = Order((("_id", 1, Kind.TEXT),))
+LATEST_ARRIVAL = Order((("received_at", -1, Kind.INSTANT), ("_id", -1, Kind.UUID)))
 LIVE_STATES = ("scheduled", "dispatched", "awaiting_task", "in_doubt")
 ENDED_STATES = ("stopped", "finished", "failed")
 MOST_DELIVERIES = 500
@@ -30,6 +31,7 @@ class Reads:
         self._deliveries = database.collection(names.DELIVERIES)
         self._holds = database.collection(names.HOLDS)
         self._calendars = database.collection(names.CALENDARS)
+        self._inbound = database.collection(names.INBOUND)
 
     # ---- enrollments ----------------------------------------------------------------------------------
 
@@ -80,7 +82,10 @@ class Reads:
         return {doc["_id"] for doc in found}
 
     async def counts(self, workspace: Workspace, sequence_id: UUID) -> dict[str, dict[str, int]]:
-        """Counts of a sequence's enrollments by `state` and, of the stopped ones, by `stop` reason."""
+        """Counts of a sequence's enrollments by `state`, by `stop` reason, and of the answered ones by state.
+
+        One that had finished when its answer came has a reason too.
+        """
         rows = await self._enrollments.aggregate(
             [
                 {
@@ -96,11 +101,14 @@ class Reads:
         )
         states: Counter[str] = Counter()
         reasons: Counter[str] = Counter()
+        answered: Counter[str] = Counter()
         for row in rows:
             states[row["_id"]["state"]] += row["n"]
             if row["_id"].get("reason"):
                 reasons[row["_id"]["reason"]] += row["n"]
-        return {"state": dict(states), "stop": dict(reasons)}
+            if row["_id"].get("reason") == "replied":
+                answered[row["_id"]["state"]] += row["n"]
+        return {"state": dict(states), "stop": dict(reasons), "answered": dict(answered)}
 
     async def sent_by_stage(self, workspace: Workspace, sequence_id: UUID) -> dict[str, int]:
         """How many messages of each stage were sent."""
@@ -146,6 +154,26 @@ class Reads:
             {"_id": workspace, "workspace_id": workspace}, projection=CalendarView.PROJECTION
         )
         return CalendarView.read(doc) if doc else None
+
+    # ---- answers --------------------------------------------------------------------------------------
+
+    async def answer(self, workspace: Workspace, inbound_id: UUID) -> AnswerView | None:
+        """One message about somebody in a sequence."""
+        doc = await self._inbound.find_one(
+            {"_id": inbound_id, "workspace_id": workspace, "answer": {"$exists": True}},
+            projection=AnswerView.PROJECTION,
+        )
+        return AnswerView.read(doc) if doc else None
+
+    async def answers(
+        self, workspace: Workspace, where: Document, page: PageQuery
+    ) -> tuple[list[AnswerView], str | None]:
+        """A page of messages about people in sequences, the newest first; `where` is about `answer`."""
+        named = {f"answer.{field}": {"$eq": value} for field, value in where.items()}
+        found = {"workspace_id": workspace, "answer": {"$exists": True}, **named}
+        return await read_page(
+            self._inbound, found, LATEST_ARRIVAL, page, AnswerView.read, AnswerView.PROJECTION
+        )
 
     # ---- deliveries and tasks -------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """What a route is: method, path, scope, what goes in and comes out; the OpenAPI document reads it too."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -13,6 +13,7 @@ from api.courier import Courier
 from api.keys import Caller, KeyScope
 from api.problems import field_errors, invalid, not_found
 from api.reads import Reads
+from api.resolver import Dns
 from api.settings import ApiSettings
 from api.store import Store
 from chassis.clock import Clock
@@ -54,6 +55,7 @@ class Api:
     reads: Reads
     courier: Courier
     scheduler: Asks
+    dns: Dns
 
     def url(self, path: str) -> str:
         """A link for clients."""
@@ -115,6 +117,7 @@ class Answer:
     body: BaseModel | None = None
     status: HTTPStatus = HTTPStatus.OK
     headers: Mapping[str, str] = field(default_factory=dict)
+    csv: AsyncIterable[bytes] | None = None  # in place of a body, sent while it is read
 
 
 Handler = Callable[[Call], Awaitable[Answer]]
@@ -152,6 +155,7 @@ class Route:
     takes: Takes | None = None
     tag: str = ""
     also: tuple[HTTPStatus, ...] = ()
+    gives_csv: bool = False
 
 
 def made(model: type[BaseModel], data: Any, below: str = "") -> Any:

@@ -25,6 +25,7 @@ class ApiSettings(ServiceSettings, SecretSettings):
         default=AnyHttpUrl("http://127.0.0.1:8081"), description="where a scheduler's HTTP is, for inquiries"
     )
     inquiry_seconds: float = Field(default=15.0, gt=0, description="how long a scheduler may take to answer")
+    dns_seconds: float = Field(default=8.0, gt=0, description="how long DNS may take for one check in all")
     live_page_seconds: float = Field(default=2.0, gt=0, description="between two looks of a live page")
     live_pages: int = Field(default=200, ge=0, description="open live pages in this process; 0 is none")
 

@@ -1,7 +1,7 @@
 """What the API owns, in MongoDB: every query names its workspace, but for keys, webhooks and sweeps."""
 
+from collections.abc import AsyncIterator, Mapping, Sequence
 from collections.abc import Collection as Some
-from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -9,15 +9,19 @@ from uuid import UUID
 from api.model import KEEP_SETTLED, CommandState, Settled, outbox_entry, published_fields
 from api.paging import NEWEST_FIRST, Kind, Order, PageQuery, read_page
 from chassis import documents as names
+from chassis.documents import WatchingView
 from chassis.errors import Duplicate
+from chassis.inbound import Inbound
 from chassis.store import Database, Document, Index, UpdateOne, Workspace
 from segue_contracts.events import SequenceEventType
 
 DAY_SECONDS = 24 * 60 * 60
+KEEP_WEBHOOK_TOKENS_SECONDS = DAY_SECONDS
+RECEIPTS_ORDER = Order((("received_at", -1, Kind.INSTANT), ("_id", -1, Kind.UUID)))
 KEEP_IDEMPOTENCY_SECONDS = DAY_SECONDS
 INSERT_AT_ONCE = 1000
-MAX_RAW_BYTES = 64 * 1024
 SUPPRESSIONS_ORDER = Order((("at", -1, Kind.INSTANT), ("_id", -1, Kind.TEXT)))
+AUDIT_ORDER = Order((("at", -1, Kind.INSTANT), ("_id", -1, Kind.UUID)))
 
 _NEWEST = (("workspace_id", 1), ("created_at", -1), ("_id", -1))
 INDEXES: dict[str, tuple[Index, ...]] = {
@@ -46,7 +50,21 @@ INDEXES: dict[str, tuple[Index, ...]] = {
     names.IDEMPOTENCY_KEYS: (
         Index((("started_at", 1),), "expires", expire_after_seconds=KEEP_IDEMPOTENCY_SECONDS),
     ),
+    names.SMS_NUMBERS: (
+        Index((("workspace_id", 1), ("number", 1)), "number", unique=True),
+        Index(_NEWEST, "newest"),
+    ),
+    names.RECEIPTS: (
+        Index((("workspace_id", 1), ("number_id", 1), ("received_at", -1), ("_id", -1)), "newest"),
+        Index((("workspace_id", 1), ("provider_id", 1)), "message"),
+    ),
+    names.WEBHOOK_TOKENS: (Index((("at", 1),), "expires", expire_after_seconds=KEEP_WEBHOOK_TOKENS_SECONDS),),
     names.SUPPRESSIONS: (Index((("workspace_id", 1), ("at", -1), ("_id", -1)), "newest"),),
+    names.SIGNING_DOMAINS: (
+        Index((("workspace_id", 1), ("domain", 1), ("activated_at", -1)), "domain"),
+        Index(_NEWEST, "newest"),
+    ),
+    names.AUDIT_LOG: (Index((("workspace_id", 1), ("at", -1), ("_id", -1)), "newest"),),
 }
 
 
@@ -67,7 +85,12 @@ class Store:
         self.bulks = Bulks(database)
         self.idempotency = Idempotency(database)
         self.inbound = Inbound(database)
+        self.sms_numbers = SmsNumbers(database)
+        self.receipts = Receipts(database)
+        self.webhook_tokens = WebhookTokens(database)
         self.suppressions = Suppressions(database)
+        self.signing = SigningDomains(database)
+        self.audit = AuditLog(database)
 
 
 class Members:
@@ -240,6 +263,7 @@ class Mailboxes:
 
     def __init__(self, database: Database) -> None:
         self._mailboxes = database.collection(names.MAILBOXES)
+        self._cursors = database.collection(names.MAILBOX_CURSORS)
 
     async def one(self, workspace: Workspace, mailbox_id: UUID) -> Document | None:
         """A mailbox."""
@@ -248,12 +272,19 @@ class Mailboxes:
     async def for_webhook(self, mailbox_id: UUID) -> Document | None:
         """Of any workspace: a webhook proves itself by the mailbox's own secret."""
         return await self._mailboxes.find_one(
-            {"_id": mailbox_id}, projection={"workspace_id": 1, "inbound_secret": 1}
+            {"_id": mailbox_id}, projection={"workspace_id": 1, "inbound_secret": 1, "mailgun_key": 1}
         )
 
     async def page(self, workspace: Workspace, page: PageQuery) -> tuple[list[Document], str | None]:
         """Mailboxes, the newest first."""
         return await read_page(self._mailboxes, {"workspace_id": workspace}, NEWEST_FIRST, page, dict)
+
+    async def watching(self, workspace: Workspace, ids: Some[UUID]) -> dict[UUID, WatchingView]:
+        """How watching these goes, as far as somebody watches them."""
+        found = await self._cursors.find(
+            {"workspace_id": workspace, "_id": {"$in": list(ids)}}, projection=WatchingView.PROJECTION
+        )
+        return {doc["_id"]: WatchingView.read(doc) for doc in found}
 
     async def by_address(self, workspace: Workspace, addresses: Some[str]) -> dict[str, UUID]:
         """Ids of the mailboxes with these addresses (in lower case)."""
@@ -261,6 +292,11 @@ class Mailboxes:
             {"workspace_id": workspace, "address": {"$in": list(addresses)}}, projection={"address": 1}
         )
         return {doc["address"]: doc["_id"] for doc in found}
+
+    async def signing_own(self, workspace: Workspace, domain: str) -> bool:
+        """Whether our keys for this domain sign what some mailbox sends."""
+        found = {"workspace_id": workspace, "signing_domain": {"$eq": domain}}
+        return await self._mailboxes.find_one(found, projection={"_id": 1}) is not None
 
     async def first_of(self, workspace: Workspace, owner_id: UUID) -> UUID | None:
         """The mailbox that a user connected first."""
@@ -439,30 +475,71 @@ class Idempotency:
         await self._keys.delete_one({**_own(claim), "answer": None})
 
 
-class Inbound:
-    """Raw messages; the detector owns them from the insert on."""
+class SmsNumbers:
+    """Connected phone numbers."""
 
     def __init__(self, database: Database) -> None:
-        self._inbound = database.collection(names.INBOUND)
-        self._files = database.files()
+        self._numbers = database.collection(names.SMS_NUMBERS)
 
-    async def add(self, inbound: Document, raw: bytes, file_id: UUID) -> bool:
-        """Make a message durable, its file first; whether it was new.
+    async def one(self, workspace: Workspace, number_id: UUID) -> Document | None:
+        """A number."""
+        return await self._numbers.find_one({"_id": number_id, "workspace_id": workspace})
 
-        `file_id` is a fresh one: an upload that broke off may have left chunks under any id tried before.
-        """
-        if len(raw) <= MAX_RAW_BYTES:
-            return bool(await self._inbound.insert_new([{**inbound, "raw": raw}]))
-        found = {"_id": inbound["_id"], "workspace_id": inbound["workspace_id"]}
-        if await self._inbound.find_one(found, projection={"_id": 1}) is not None:
-            return False
-        await self._files.put(file_id, str(inbound["_id"]), raw)
-        if await self._inbound.insert_new([{**inbound, "raw_file": file_id}]):
+    async def for_webhook(self, number_id: UUID) -> Document | None:
+        """Of any workspace: a webhook proves itself by the number's own auth token."""
+        return await self._numbers.find_one(
+            {"_id": number_id}, projection={"workspace_id": 1, "auth_token": 1}
+        )
+
+    async def page(self, workspace: Workspace, page: PageQuery) -> tuple[list[Document], str | None]:
+        """Numbers, the newest first."""
+        return await read_page(self._numbers, {"workspace_id": workspace}, NEWEST_FIRST, page, dict)
+
+    async def add(self, number: Document) -> None:
+        """Duplicate if the number is connected already."""
+        await self._numbers.insert_one(number)
+
+    async def change(self, workspace: Workspace, number_id: UUID, fields: Document) -> Document | None:
+        """Set fields; the number after it, None if there is no such number."""
+        return await self._numbers.find_one_and_update(
+            {"_id": number_id, "workspace_id": workspace}, {"$set": fields}
+        )
+
+
+class Receipts:
+    """What the provider tells of messages sent from a number; for the SMS channel to come."""
+
+    def __init__(self, database: Database) -> None:
+        self._receipts = database.collection(names.RECEIPTS)
+
+    async def add(self, receipt: Document) -> bool:
+        """Whether it was new."""
+        return bool(await self._receipts.insert_new([receipt]))
+
+    async def page(
+        self, workspace: Workspace, number_id: UUID, provider_id: str | None, page: PageQuery
+    ) -> tuple[list[Document], str | None]:
+        """The receipts of a number, or those of one message, the newest first."""
+        found: Document = {"workspace_id": workspace, "number_id": number_id}
+        if provider_id is not None:
+            found["provider_id"] = {"$eq": provider_id}
+        return await read_page(self._receipts, found, RECEIPTS_ORDER, page, dict)
+
+
+class WebhookTokens:
+    """The signed tokens that were used, so that none proves a second message."""
+
+    def __init__(self, database: Database) -> None:
+        self._tokens = database.collection(names.WEBHOOK_TOKENS)
+
+    async def use(self, token: Document) -> bool:
+        """Whether the token is free, or was used for the same message."""
+        if await self._tokens.insert_new([token]):
             return True
-        stored = await self._inbound.find_one(found, projection={"raw_file": 1})
-        if stored is not None and stored.get("raw_file") != file_id:
-            await self._files.delete(file_id)
-        return False
+        used = await self._tokens.find_one(
+            {"_id": token["_id"], "workspace_id": token["workspace_id"]}, projection={"digest": 1}
+        )
+        return used is not None and used["digest"] == token["digest"]
 
 
 class Suppressions:
@@ -473,7 +550,15 @@ class Suppressions:
 
     async def add(self, suppression: Document) -> bool:
         """Whether it was new; who was first keeps the reason."""
-        return bool(await self._suppressions.insert_new([suppression]))
+        return bool(await self.add_all([suppression]))
+
+    async def add_all(self, suppressions: Sequence[Document]) -> set[str]:
+        """The ids of those that were new."""
+        return await self._suppressions.insert_new(suppressions)
+
+    def every(self, workspace: Workspace) -> AsyncIterator[Document]:
+        """All of them, the newest first."""
+        return self._suppressions.stream({"workspace_id": workspace}, sort=SUPPRESSIONS_ORDER.sort)
 
     async def one(self, workspace: Workspace, suppression_id: str) -> Document | None:
         """A suppression."""
@@ -490,6 +575,59 @@ class Suppressions:
         return await self._suppressions.delete_one(
             {"_id": {"$eq": suppression_id}, "workspace_id": workspace}
         )
+
+
+class SigningDomains:
+    """Keys that sign for domains: each document is one set of them, with selectors of its own."""
+
+    def __init__(self, database: Database) -> None:
+        self._domains = database.collection(names.SIGNING_DOMAINS)
+
+    async def add(self, signing: Document) -> None:
+        """Keep a new set."""
+        await self._domains.insert_one(signing)
+
+    async def one(self, workspace: Workspace, signing_id: UUID) -> Document | None:
+        """One set."""
+        return await self._domains.find_one({"_id": signing_id, "workspace_id": workspace})
+
+    async def page(self, workspace: Workspace, page: PageQuery) -> tuple[list[Document], str | None]:
+        """Sets, the newest first, without the private keys."""
+        hidden = {"keys.secret": 0}
+        return await read_page(self._domains, {"workspace_id": workspace}, NEWEST_FIRST, page, dict, hidden)
+
+    async def of(self, workspace: Workspace, domain: str) -> list[Document]:
+        """The sets of a domain without the private keys; the one that signs first, if one is activated."""
+        return await self._domains.find(
+            {"workspace_id": workspace, "domain": {"$eq": domain}},
+            projection={"keys.secret": 0},
+            sort=[("activated_at", -1), ("created_at", -1)],
+        )
+
+    async def activate(self, workspace: Workspace, signing_id: UUID, now: datetime) -> Document | None:
+        """Let it sign from now on, in place of any other of its domain; the set after it."""
+        return await self._domains.find_one_and_update(
+            {"_id": signing_id, "workspace_id": workspace}, {"$set": {"activated_at": now}}
+        )
+
+    async def remove(self, workspace: Workspace, signing_id: UUID) -> bool:
+        """Whether there was one."""
+        return await self._domains.delete_one({"_id": signing_id, "workspace_id": workspace})
+
+
+class AuditLog:
+    """Who did what; entries are never changed."""
+
+    def __init__(self, database: Database) -> None:
+        self._entries = database.collection(names.AUDIT_LOG)
+
+    async def add(self, entry: Document) -> None:
+        """Keep an entry; a repetition of the same request finds its own."""
+        await self._entries.insert_new([entry])
+
+    async def page(self, workspace: Workspace, page: PageQuery) -> tuple[list[Document], str | None]:
+        """Entries, the newest first."""
+        return await read_page(self._entries, {"workspace_id": workspace}, AUDIT_ORDER, page, dict)
 
 
 def _within(documents: Sequence[Document]) -> dict[str, Any]:

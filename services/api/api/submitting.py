@@ -36,7 +36,7 @@ class Wish:
     target: str
 
 
-def wish_of(call: Call, kind: type[M], target: str, **fields: Any) -> Wish:
+def wish_of(call: Call, kind: type[M], target: str, /, **fields: Any) -> Wish:
     """A command of the caller's; Problem 422 if the contract refuses it."""
     common = {
         "event_id": call.ids.next(),
@@ -77,7 +77,7 @@ async def submit(call: Call, wishes: Sequence[Wish]) -> list[Accepted]:
     return [accepted(call, wish.message.event_id) for wish in wishes]
 
 
-async def submit_one(call: Call, kind: type[M], target: str, **fields: Any) -> Answer:
+async def submit_one(call: Call, kind: type[M], target: str, /, **fields: Any) -> Answer:
     """One command, answered with 202 and its status page."""
     [answer] = await submit(call, [wish_of(call, kind, target, **fields)])
     return Answer(answer, HTTPStatus.ACCEPTED, {"Location": answer.status_url})

@@ -8,6 +8,7 @@ from api.courier import Courier, Publishes
 from api.crowd import Crowd
 from api.line import Line
 from api.reads import Reads
+from api.resolver import Dns, Resolver
 from api.routing import Api
 from api.settings import ApiSettings
 from api.store import Store, ensure_indexes
@@ -54,8 +55,10 @@ def grace_seconds(settings: ApiSettings) -> float:
     return max(settings.draining_seconds - LETTERS_SECONDS, settings.draining_seconds / 2)
 
 
-def assemble(settings: ApiSettings, clock: Clock, database: Database, publisher: Publishes) -> Api:
-    """The API over given clients."""
+def assemble(
+    settings: ApiSettings, clock: Clock, database: Database, publisher: Publishes, dns: Dns | None = None
+) -> Api:
+    """The API over given clients; DNS is this machine's by default."""
     store, secrets = Store(database), Secrets(settings)
     return Api(
         settings=settings,
@@ -65,4 +68,5 @@ def assemble(settings: ApiSettings, clock: Clock, database: Database, publisher:
         reads=Reads(database),
         courier=Courier(settings, clock, store, publisher),
         scheduler=Asks(str(settings.scheduler_url), secrets, seconds=settings.inquiry_seconds),
+        dns=dns or Resolver(),
     )

@@ -31,7 +31,7 @@ from chassis.telemetry import correlated, correlation_of, fields
 from reply_detector import telemetry
 from reply_detector.model import State
 from segue_contracts.codec import DecodeError, decode
-from segue_contracts.events import InboundMessage
+from segue_contracts.events import CorrectAnswer, InboundMessage
 from segue_contracts.topics import INBOUND_MESSAGES, TOPICS
 
 log = logging.getLogger(__name__)
@@ -52,9 +52,11 @@ STALL_SECONDS = 120.0
 
 
 class Settles(Protocol):
-    """What the agent and the sweep share."""
+    """What the agent and the sweep share, and what only the agent hears of."""
 
     async def settle(self, workspace_id: UUID, inbound_id: UUID) -> State: ...
+
+    async def correct(self, command: CorrectAnswer) -> None: ...
 
 
 class Parks(Protocol):
@@ -183,10 +185,13 @@ class InboundStream:
 
     async def _settle(self, received: Received) -> None:
         try:
-            message: InboundMessage = decode(received.topic, received.headers, received.value)
+            message: InboundMessage | CorrectAnswer = decode(received.topic, received.headers, received.value)
         except DecodeError as error:
             raise Reject(error.code, error.detail) from error
-        await self._detector.settle(message.workspace_id, message.inbound_id)
+        if isinstance(message, CorrectAnswer):
+            await self._detector.correct(message)
+        else:
+            await self._detector.settle(message.workspace_id, message.inbound_id)
 
     def _leave_to_the_sweep(self, received: Received, error: Retry) -> str:
         telemetry.LEFT.inc()

@@ -11,8 +11,13 @@ from chassis.kafka import DeadLetters, Publisher
 from chassis.secrets import Secrets
 from chassis.service import Service
 from chassis.store import Database, connect
+from reply_detector.carrying import Carrying, Publishes
 from reply_detector.classify import classify
-from reply_detector.handlers import Classify, Detector, Publishes
+from reply_detector.decision import Policy
+from reply_detector.handlers import Detector
+from reply_detector.looking import Classify, Looking
+from reply_detector.mailboxes import BOUNCE, COMPLAINT, Limits, Mailboxes, Rate
+from reply_detector.rates import Rates
 from reply_detector.settings import DetectorSettings
 from reply_detector.store import DetectorStore
 from reply_detector.stream import InboundStream
@@ -26,6 +31,7 @@ class Parts:
     store: DetectorStore
     detector: Detector
     sweep: Sweep
+    mailboxes: Mailboxes
 
 
 @contextlib.asynccontextmanager
@@ -47,6 +53,7 @@ async def wiring(settings: DetectorSettings, service: Service) -> AsyncIterator[
         service.health.check("agent", stream.unready)
         service.spawn("agent", stream.run, stop=stream.stop)
         service.periodic("inbound sweep", settings.inbound_sweep_seconds, parts.sweep.run)
+        service.periodic("mailbox sweep", settings.mailbox_sweep_seconds, parts.mailboxes.sweep)
         yield
 
 
@@ -59,14 +66,8 @@ def assemble(
 ) -> Parts:
     """The detector over given clients."""
     store = DetectorStore(database)
-    detector = Detector(
-        store,
-        publisher,
-        judge,
-        Secrets(settings).suppression_id,
-        clock,
-        default_hold=timedelta(days=settings.auto_reply_hold_days),
-    )
+    carrying = Carrying(store, publisher, Secrets(settings).suppression_id, clock)
+    detector = Detector(store, Looking(store, judge), carrying, clock, policy_of(settings))
     sweep = Sweep(
         store,
         detector,
@@ -74,4 +75,26 @@ def assemble(
         patience_seconds=settings.inbound_patience_seconds,
         batch=settings.inbound_sweep_batch,
     )
-    return Parts(store, detector, sweep)
+    mailboxes = Mailboxes(Rates(database), publisher, clock, limits_of(settings))
+    return Parts(store, detector, sweep, mailboxes)
+
+
+def policy_of(settings: DetectorSettings) -> Policy:
+    """What the settings say about messages."""
+    return Policy(
+        absence=timedelta(days=settings.auto_reply_hold_days),
+        soft=timedelta(days=settings.soft_bounce_hold_days),
+        soft_limit=settings.soft_bounce_limit,
+        manual=timedelta(days=settings.manual_mail_hold_days),
+    )
+
+
+def limits_of(settings: DetectorSettings) -> Limits:
+    """What the settings say about mailboxes."""
+    bounces = Rate(settings.mailbox_bounces, settings.mailbox_bounce_rate)
+    complaints = Rate(settings.mailbox_complaints, settings.mailbox_complaint_rate)
+    return Limits(
+        timedelta(days=settings.mailbox_window_days),
+        settings.mailbox_least_sent,
+        {BOUNCE: bounces, COMPLAINT: complaints},
+    )

@@ -2,13 +2,19 @@
 
 from api.routes import (
     ahead,
+    answers,
+    audit,
     commands,
+    deliverability,
     enrollments,
     mailboxes,
+    mailgun_key,
     members,
     migration,
     rehearsal,
     sequences,
+    signing,
+    sms_numbers,
     suppressions,
     tasks,
 )
@@ -16,6 +22,7 @@ from api.routing import Route
 
 ROUTES: tuple[Route, ...] = (
     *members.ROUTES,
+    *audit.ROUTES,
     *sequences.ROUTES,
     *migration.ROUTES,
     *rehearsal.ROUTES,
@@ -23,6 +30,11 @@ ROUTES: tuple[Route, ...] = (
     *ahead.ROUTES,
     *commands.ROUTES,
     *tasks.ROUTES,
+    *answers.ROUTES,
     *suppressions.ROUTES,
     *mailboxes.ROUTES,
+    *deliverability.ROUTES,
+    *signing.ROUTES,
+    *mailgun_key.ROUTES,
+    *sms_numbers.ROUTES,
 )

@@ -137,6 +137,18 @@ class Held(Shown):
     until: datetime | None = None
 
 
+class Broken(Shown):
+    """It can't be carried on, and is tried again by itself; an operator's page says what to do.
+
+    `work`: what it is in the way of. Real instants.
+    """
+
+    work: str
+    tries: int
+    since: datetime
+    again_at: datetime
+
+
 class DeliveryShown(Shown):
     """One stage's message as it was sent, or its task."""
 
@@ -163,6 +175,7 @@ class EnrollmentWhole(EnrollmentRow):
 
     prospect: dict[str, Any] | None
     hold: Held | None
+    broken: Broken | None
     edits: dict[str, dict[str, str]]
     history: list[dict[str, Any]]
     deliveries: list[DeliveryShown]
@@ -370,6 +383,7 @@ async def get_enrollment(call: Call) -> Answer:
             **dict(shown(story)),
             prospect=person.prospect if person else None,
             hold=Held.model_validate(hold) if hold else None,
+            broken=Broken.model_validate(story.broken) if story.broken else None,
             edits=story.edits,
             history=list(story.history),
             deliveries=[delivery_shown(each) for each in deliveries],

@@ -1,6 +1,7 @@
 """Mailboxes: the identities that messages are sent from, and the secrets that go with them."""
 
 import secrets
+from collections.abc import Sequence
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Literal, Self
@@ -14,6 +15,7 @@ from api.problems import conflict, invalid_at, not_found
 from api.routing import Answer, Call, Closed, Empty, Route, Shown, Takes
 from api.submitting import submit, wish_of
 from api.times import check_zone_name
+from chassis.documents import WatchingView, hold_id, hold_is_active
 from chassis.errors import Duplicate
 from chassis.store import Document
 from segue_contracts.commands import Replan, ReplanReason, ReplanScope
@@ -61,6 +63,25 @@ class Smtp(Closed):
         return self
 
 
+class Imap(Closed):
+    """How to read what arrives. `password` is kept encrypted and never shown; leave it out of a PUT to keep
+    it. With `xoauth2` it is an access token.
+    """
+
+    host: str = Field(pattern=_HOST)
+    port: int = Field(default=993, ge=1, le=65535, strict=True)
+    security: Literal["none", "starttls", "tls"] = "tls"
+    auth: Literal["password", "xoauth2"] = "password"
+    username: Line
+    password: SecretStr | None = Field(default=None, min_length=1, max_length=4000)
+
+    @model_validator(mode="after")
+    def _nothing_in_the_clear(self) -> Self:
+        if self.security == "none" and self.host not in _LOOPBACK:
+            raise found(("security", "would send the password unencrypted: use starttls or tls"))
+        return self
+
+
 class MailboxLimits(Closed):
     """How much the mailbox sends at most; what is over a limit waits for the first free time."""
 
@@ -82,6 +103,9 @@ class MailboxSettings(Closed):
     time_off: list[TimeOff] = Field(default=[], max_length=366, description="Dates, or from/to")
     limits: MailboxLimits = MailboxLimits()
     smtp: Smtp
+    imap: Imap | None = Field(
+        default=None, description="Without it answers come by webhook only; leaving it out disconnects it"
+    )
 
 
 class NewMailbox(MailboxSettings):
@@ -100,8 +124,40 @@ class SmtpShown(Shown):
     has_password: bool
 
 
+class ImapShown(Shown):
+    """How it is read, without the password; `since`: older messages are not looked at."""
+
+    host: str
+    port: int
+    security: str
+    auth: str
+    username: str
+    since: datetime
+
+
+class WatchingShown(Shown):
+    """How watching it goes: `trouble` is credentials, unreachable, certificate, dropped, slow, busy, refused
+    or settings; `words` are the server's own.
+    """
+
+    looked_at: datetime | None
+    failing_since: datetime | None
+    trouble: str | None
+    words: str
+
+
+class MailboxHold(Shown):
+    """Why a mailbox rests: its server refuses it (until then), people paused it, or Segue did, for its
+    `bounce_rate` or `complaint_rate`: find out why, then resume it; the count begins anew.
+    """
+
+    reason: str
+    by: str
+    until: datetime | None
+
+
 class MailboxShown(Shown):
-    """A mailbox."""
+    """A mailbox; `watching` is null until its IMAP server was tried for the first time."""
 
     id: UUID = Field(validation_alias="_id")
     address: str
@@ -114,7 +170,11 @@ class MailboxShown(Shown):
     time_off: list[str]
     limits: MailboxLimits
     smtp: SmtpShown
+    imap: ImapShown | None
+    watching: WatchingShown | None
     inbound_url: str
+    signs: Literal["provider", "own"]
+    hold: MailboxHold | None = None
     created_at: datetime
     updated_at: datetime
 
@@ -128,9 +188,11 @@ class MailboxMade(MailboxShown):
 # ---- documents ----------------------------------------------------------------------------------------
 
 
-def settings_of(call: Call, new: MailboxSettings, kept_secret: str | None) -> Document:
+def settings_of(
+    call: Call, new: MailboxSettings, kept_secret: str | None, imap_before: Document | None
+) -> Document:
     """The fields that a POST and a PUT set."""
-    smtp = new.smtp
+    smtp, now = new.smtp, call.api.clock.real_now()
     secret = kept_secret
     if smtp.password is not None:
         secret = call.api.secrets.encrypt(smtp.password.get_secret_value())
@@ -149,14 +211,56 @@ def settings_of(call: Call, new: MailboxSettings, kept_secret: str | None) -> Do
             "username": smtp.username,
             "secret": secret,
         },
-        "updated_at": call.api.clock.real_now(),
+        "imap": imap_of(call, new.imap, imap_before, now) if new.imap is not None else None,
+        "updated_at": now,
     }
 
 
-def shown(call: Call, mailbox: Document) -> dict[str, Any]:
+def imap_of(call: Call, imap: Imap, before: Document | None, now: datetime) -> Document:
+    """What is stored of an IMAP server; Problem 422 without a password that was given for it."""
+    same = before is not None and all(
+        before[name] == getattr(imap, name) for name in ("host", "port", "username")
+    )
+    if imap.password is not None:
+        secret = call.api.secrets.encrypt(imap.password.get_secret_value())
+    elif before is not None and same and (before["security"], before["auth"]) == (imap.security, imap.auth):
+        secret = before["secret"]
+    else:
+        raise invalid_at("/imap/password", "is missing: give it for this server, user, security and auth")
+    return {
+        **imap.model_dump(exclude={"password"}),
+        "secret": secret,
+        # Another account begins anew; another password for the same one goes on where it was.
+        "since": before["since"] if before is not None and same else now,
+    }
+
+
+def shown(call: Call, mailbox: Document, watching: WatchingView | None) -> dict[str, Any]:
     """What may be shown of a mailbox."""
     smtp = {**mailbox["smtp"], "has_password": mailbox["smtp"].get("secret") is not None}
-    return {**mailbox, "smtp": smtp, "inbound_url": call.api.url(f"/v1/inbound/{mailbox['_id']}")}
+    return {
+        **mailbox,
+        "smtp": smtp,
+        "imap": mailbox.get("imap"),
+        "watching": watching if mailbox.get("imap") else None,
+        "inbound_url": call.api.url(f"/v1/inbound/{mailbox['_id']}"),
+        "signs": "own" if mailbox.get("signing_domain") else "provider",
+    }
+
+
+async def shown_now(call: Call, mailbox: Document) -> dict[str, Any]:
+    """With how watching it goes, and its hold."""
+    views = await call.api.store.mailboxes.watching(call.caller.workspace, [mailbox["_id"]])
+    held = await holds_of(call, [mailbox])
+    return {**shown(call, mailbox, views.get(mailbox["_id"])), "hold": held.get(mailbox["_id"])}
+
+
+async def holds_of(call: Call, mailboxes: Sequence[Document]) -> dict[UUID, Document]:
+    """The active holds of mailboxes, by mailbox."""
+    ids = {hold_id("mailbox", each["_id"]): each["_id"] for each in mailboxes}
+    found = await call.api.reads.holds(call.caller.workspace, list(ids))
+    now = call.api.clock.now()
+    return {ids[name]: hold for name, hold in found.items() if hold_is_active(hold, now)}
 
 
 def new_inbound_secret() -> str:
@@ -181,12 +285,13 @@ async def add(call: Call) -> Answer:
     new: NewMailbox = call.body.data
     check_password(new.smtp, None)
     inbound_secret = new_inbound_secret()
-    settings = settings_of(call, new, None)
+    settings = settings_of(call, new, None, None)
     mailbox: Document = {
         "_id": call.ids.next(),
         "workspace_id": call.caller.workspace,
         "address": new.address.lower(),
         "owner_id": call.caller.user_id,
+        "signing_domain": None,
         "inbound_secret": call.api.secrets.encrypt(inbound_secret),
         "created_at": settings["updated_at"],
         **settings,
@@ -195,33 +300,41 @@ async def add(call: Call) -> Answer:
         await call.api.store.mailboxes.add(mailbox)
     except Duplicate:
         raise conflict("exists", "This address is connected already: change it with PUT.") from None
-    made = MailboxMade.model_validate({**shown(call, mailbox), "inbound_secret": inbound_secret})
+    made = MailboxMade.model_validate({**shown(call, mailbox, None), "inbound_secret": inbound_secret})
     return Answer(made, HTTPStatus.CREATED, {"Location": call.api.url(f"/v1/mailboxes/{mailbox['_id']}")})
 
 
 async def list_them(call: Call) -> Answer:
     """Mailboxes, the newest first."""
     found, cursor = await call.api.store.mailboxes.page(call.caller.workspace, call.query)
-    items = [MailboxShown.model_validate(shown(call, each)) for each in found]
+    views = await call.api.store.mailboxes.watching(call.caller.workspace, [each["_id"] for each in found])
+    held = await holds_of(call, found)
+    items = [
+        MailboxShown.model_validate(
+            {**shown(call, each, views.get(each["_id"])), "hold": held.get(each["_id"])}
+        )
+        for each in found
+    ]
     return Answer(Page[MailboxShown](items=items, next_cursor=cursor))
 
 
 async def get(call: Call) -> Answer:
     """One mailbox."""
-    return Answer(MailboxShown.model_validate(shown(call, await existing(call))))
+    return Answer(MailboxShown.model_validate(await shown_now(call, await existing(call))))
 
 
 async def replace(call: Call) -> Answer:
-    """All settings of a mailbox; its address stays, and its password too where none is given."""
+    """All settings of a mailbox; its address stays, and its passwords too where none are given."""
     mailbox = await existing(call)
     new: MailboxSettings = call.body.data
     check_password(new.smtp, mailbox["smtp"])
     keeps = new.smtp.username is not None
     kept = mailbox["smtp"].get("secret") if keeps else None
-    settings = settings_of(call, new, kept)
+    settings = settings_of(call, new, kept, mailbox.get("imap"))
     if any(settings[name] != mailbox.get(name) for name in HOURS):
         await _replan(call, mailbox)
-    return Answer(MailboxShown.model_validate(shown(call, await _change(call, mailbox, settings))))
+    changed = await _change(call, mailbox, settings)
+    return Answer(MailboxShown.model_validate(await shown_now(call, changed)))
 
 
 def check_password(smtp: Smtp, before: Document | None) -> None:
@@ -251,7 +364,8 @@ async def rotate(call: Call) -> Answer:
         "updated_at": call.api.clock.real_now(),
     }
     changed = await _change(call, mailbox, fields)
-    return Answer(MailboxMade.model_validate({**shown(call, changed), "inbound_secret": inbound_secret}))
+    told = await shown_now(call, changed)
+    return Answer(MailboxMade.model_validate({**told, "inbound_secret": inbound_secret}))
 
 
 async def _change(call: Call, mailbox: Document, fields: Document) -> Document:
