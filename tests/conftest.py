@@ -2,12 +2,42 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from stack.brokers import Brokers
 from stack.brokers import brokers as climb_the_ladder
+from stack.dovecot import DovecotMissing
+from stack.dovecot import binary as dovecot_binary
 from stack.smtp import SmtpServer
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--no-skips", action="store_true", help="a skipped test fails the run")
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """What could not be tested is said aloud, with its cure."""
+    reasons = {str(report.longrepr[2]) for report in terminalreporter.stats.get("skipped", ())}
+    for reason in sorted(reasons):
+        terminalreporter.write_line(f"NOT TESTED: {reason}", red=True)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if session.config.getoption("--no-skips") and reporter is not None and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(scope="session")
+def dovecot_here() -> None:
+    """Skips what needs a real IMAP server where there is none."""
+    try:
+        dovecot_binary()
+    except DovecotMissing as missing:
+        pytest.skip(str(missing))
 
 
 @pytest.fixture(scope="session")

@@ -34,23 +34,28 @@ from chassis.documents import (
     MailboxLimits,
     MailboxView,
     PersonView,
+    SentView,
     SequenceView,
     SmtpIdentity,
     StoppedView,
     VersionView,
+    WatchedMailbox,
+    WatchingView,
     WorkspaceLimits,
     WorkspaceView,
 )
 from chassis.secrets import Secrets
 from chassis.store import Database, Document
 from chassis.testing import NOON, FrozenClock, fresh_database, fresh_name
+from reply_detector.cursors import CursorStore
+from reply_detector.imap import Trouble
 from scheduler import wiring as scheduler_wiring
 from scheduler.course import sender_of
 from scheduler.settings import SchedulerSettings
 from scheduler.store import ALL_SHARDS
 from scheduler.testing import Captured, received
 from segue_contracts import ids
-from segue_contracts.commands import Edit, Hold, HoldScope, Lift, SetCalendar, Stop
+from segue_contracts.commands import Edit, Hold, HoldScope, Lift, NoteProviderId, SetCalendar, Stop
 from segue_contracts.events import StageDue, StageOutcome
 from segue_contracts.message import Message
 from segue_contracts.prospect import Prospect
@@ -250,6 +255,31 @@ async def test_a_mailbox_and_the_password_that_only_the_sender_reads(world: Worl
     assert world.secrets.decrypt(secret.smtp.secret) == "s3cret"
 
 
+async def test_a_mailbox_as_its_watcher_sees_it_and_what_the_watcher_says_of_it(world: World) -> None:
+    imap = {"host": "imap.example", "username": "ana", "password": "s3cret"}
+    smtp = {"host": "mail.example", "port": 587}
+    made = await world.post(
+        "/v1/mailboxes", {"address": "eva@ourco.example", "smtp": smtp, "imap": imap}, 201
+    )
+    view = await read(world, WatchedMailbox, names.MAILBOXES, UUID(made["id"]))
+    assert (view.workspace_id, view.imap.since) == (world.workspace, world.clock.real_now())
+    assert (view.imap.host, view.imap.port, view.imap.security) == ("imap.example", 993, "tls")
+    assert (view.imap.auth, view.imap.username) == ("password", "ana")
+    assert world.secrets.decrypt(view.imap.secret) == "s3cret"
+
+    cursors = CursorStore(world.database)
+    assert await cursors.watched() == [view]
+    await cursors.well(view, world.clock.real_now())
+    well = {"failing_since", "trouble", "words"}
+    told = await read(world, WatchingView, names.MAILBOX_CURSORS, view.id, lacks=well)
+    assert (told.looked_at, told.trouble) == (world.clock.real_now(), None)
+    began = world.clock.real_now() + timedelta(hours=1)
+    for minutes in (0, 1):
+        await cursors.failing(view, Trouble.CREDENTIALS, "no", began + timedelta(minutes=minutes))
+    told = await read(world, WatchingView, names.MAILBOX_CURSORS, view.id)
+    assert (told.failing_since, told.trouble, told.words) == (began, "credentials", "no")
+
+
 async def test_a_workspace(world: World) -> None:
     view = await read(world, WorkspaceView, names.WORKSPACES, world.workspace, lacks={"limits"})
     assert (view.id, view.name, view.tokens) == (world.workspace, "Our Co", {})
@@ -310,7 +340,7 @@ async def test_a_hold_holds_for_the_sender_until_it_is_lifted_or_over(world: Wor
 
 async def test_an_enrollment_as_people_see_it(world: World) -> None:
     await world.carry()
-    never = {"parked_by", "stop", "failure", "edits", "ended_at", "tombstone"}
+    never = {"parked_by", "stop", "failure", "edits", "ended_at", "tombstone", "broken"}
     story = await read(world, EnrollmentStory, names.ENROLLMENTS, world.enrollment, lacks=never)
     assert (story.state, story.stage_id, story.stage_index, story.channel) == ("scheduled", "ring", 1, "call")
     assert (story.external_id, story.generation, story.company_key) == ("p1", 1, "there.example")
@@ -357,7 +387,14 @@ async def test_a_result_settles_the_apis_command(world: World) -> None:
 async def test_a_sent_delivery_as_the_reply_detector_and_people_read_it(world: World) -> None:
     await world.carry()
     _id = ids.dispatch_id(world.enrollment, "hello")
+    provider_id = "<new@provider.example>"
+    now, facts = world.clock.now(), {"dispatch_id": _id, "provider_message_id": provider_id}
+    base = {"event_id": uuid4(), "occurred_at": now, "recorded_at": now, "workspace_id": world.workspace}
+    await world.sender.on_commands([received(NoteProviderId(**base, **facts))])
     view = await read(world, DeliveryView, names.DELIVERIES, _id)
+    assert view.is_named({provider_id})
+    sent = await read(world, SentView, names.DELIVERIES, _id)
+    assert (sent.delivery, sent.subject) == (view, "Backend Engineer")
     assert (view.enrollment_id, view.stage_id) == (world.enrollment, "hello")
     assert (view.mailbox_id, view.recipient) == (world.mailbox, "Priya@there.example")
     story = await read(world, DeliveryStory, names.DELIVERIES, _id, lacks={"until", "task"})

@@ -16,6 +16,7 @@ from chassis.testing import NOON
 from segue_contracts import codec, ids, schemas
 from segue_contracts.commands import (
     MAX_CALENDAR_DAYS,
+    Correct,
     DecideInDoubt,
     Decision,
     Edit,
@@ -25,6 +26,7 @@ from segue_contracts.commands import (
     Lift,
     MarkReplied,
     Migrate,
+    NoteProviderId,
     Recall,
     Replan,
     ReplanReason,
@@ -39,10 +41,15 @@ from segue_contracts.commands import (
     UpdatePerson,
 )
 from segue_contracts.events import (
+    AnswerEffect,
+    AnswerKind,
+    AnswerNotification,
+    CorrectAnswer,
     EnrollmentEvent,
     EnrollmentEventType,
     EnrollmentStop,
     InboundMessage,
+    MailboxNotification,
     Outcome,
     SequenceEvent,
     SequenceEventType,
@@ -60,7 +67,7 @@ DISPATCH = f"{ID}:hello"
 PRIYA = Prospect(external_id="cand-81", email="priya@there.example")
 
 
-def make(kind: type[Message], **values: Any) -> Message:
+def make(kind: type[Message], /, **values: Any) -> Message:
     base = {"event_id": uuid4(), "occurred_at": NOON, "recorded_at": NOON, "workspace_id": ID}
     return kind(**(base | values))
 
@@ -71,6 +78,7 @@ MESSAGES = [
     make(Lift, scope=HoldScope.PERSON, scope_id=ID),
     make(Stop, scope=Scope.COMPANY, company_key="there.example"),
     make(MarkReplied, enrollment_id=ID),
+    make(Correct, enrollment_id=ID, cause_id=ID, reason="mistaken", reason_code="auto_reply"),
     make(Reschedule, enrollment_id=ID, at=NOON),
     make(Edit, enrollment_id=ID, stages={"hello": {"text": "Hi"}}),
     make(Migrate, enrollment_id=ID, to_version=2),
@@ -83,9 +91,32 @@ MESSAGES = [
     make(TaskSnooze, dispatch_id=DISPATCH, until=NOON),
     make(TaskReassign, dispatch_id=DISPATCH, assignee_id=ID),
     make(DecideInDoubt, dispatch_id=DISPATCH, decision=Decision.RESEND),
+    make(NoteProviderId, dispatch_id=DISPATCH, provider_message_id="<new@provider.example>"),
     make(StageDue, enrollment_id=ID, stage_id="hello", attempt=1, due_at=NOON),
     make(StageOutcome, event_type=Outcome.SENT, enrollment_id=ID, stage_id="hello", attempt=1),
     make(InboundMessage, inbound_id=ID, mailbox_id=ID),
+    make(CorrectAnswer, inbound_id=ID, kind="reply", intent="interested", issued_by="ana"),
+    make(
+        AnswerNotification,
+        event_type=AnswerKind.REPLY,
+        inbound_id=ID,
+        owner_id=ID,
+        person_ids=[ID],
+        enrollment_ids=[ID],
+        sequence_ids=[ID],
+        match="thread",
+        effect=AnswerEffect.STOPPED,
+        text="Yes, let us talk.",
+    ),
+    make(
+        MailboxNotification,
+        mailbox_id=ID,
+        owner_id=ID,
+        reason="bounce_rate",
+        counted=5,
+        sent=80,
+        counted_since=NOON,
+    ),
     make(EnrollmentStop, event_type=StopReason.REPLIED, scope=Scope.PERSON, person_id=ID),
     make(
         EnrollmentEvent,
@@ -119,6 +150,13 @@ every_message = pytest.mark.parametrize("message", MESSAGES, ids=lambda m: type(
 def test_a_message_reads_back_as_it_was_written(message: Message) -> None:
     encoded = codec.encode(message)
     assert codec.decode(encoded.topic, encoded.headers, encoded.value) == message
+
+
+@every_message
+def test_a_message_of_known_fields_is_the_validated_one_to_the_byte(message: Message) -> None:
+    known = type(message).known(**{name: getattr(message, name) for name in message.model_fields_set})
+    assert known == message
+    assert codec.encode(known) == codec.encode(message)
 
 
 @every_message
@@ -240,3 +278,24 @@ def test_an_enrollments_id_never_changes() -> None:
 
 def test_the_generated_files_are_up_to_date() -> None:
     assert schemas.main(["--check"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("late", "known", "wins"),
+    [
+        (StopReason.REPLIED, None, True),
+        (StopReason.REPLIED, StopReason.REQUESTED, True),
+        (StopReason.REPLIED, StopReason.BOUNCED, True),
+        (StopReason.REPLIED, StopReason.MISTAKEN, True),
+        (StopReason.REPLIED, StopReason.UNSUBSCRIBED, False),
+        (StopReason.UNSUBSCRIBED, StopReason.REPLIED, False),
+        (StopReason.BOUNCED, None, True),
+        (StopReason.BOUNCED, StopReason.REQUESTED, False),
+        (StopReason.REQUESTED, None, False),
+        (StopReason.AUTO_REPLY, None, False),
+    ],
+)
+def test_after_the_end_the_first_answer_of_the_person_is_the_truth(
+    late: StopReason, known: StopReason | None, wins: bool
+) -> None:
+    assert late.outranks(known) is wins

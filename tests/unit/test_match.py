@@ -8,8 +8,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from chassis.documents import DeliveryView, EnrollmentView
-from reply_detector.match import MOST_IDS, By, Match, find, named_ids
+from chassis.documents import DeliveryView, EnrollmentView, SentView
+from reply_detector.decision import Found, Policy, decide, hold_until
+from reply_detector.kept import verdict_document, verdict_of
+from reply_detector.match import MOST_IDS, By, Match, find, find_by_phone, named_ids
 from reply_detector.model import (
     TRANSITIONS,
     Arrival,
@@ -17,24 +19,24 @@ from reply_detector.model import (
     Effect,
     IllegalMove,
     State,
-    StopScopes,
+    StopRules,
     again_seconds,
-    decide,
     failure_seconds,
-    hold_until,
     move,
-    verdict_document,
 )
 from reply_detector.verdict import Facts, FailedRecipient, Kind, Severity, Verdict
+from segue_contracts.commands import HoldScope
 from segue_contracts.events import StopReason
 from segue_contracts.message import Scope
+from segue_contracts.sequence import ManualMail
 
 WORKSPACE, MAILBOX = uuid4(), uuid4()
 OWN = "ana@ourco.example"
 PROSPECT = "pat@theirs.example"
 RECEIVED = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
 THREE_DAYS = timedelta(days=3)
-ARRIVAL = Arrival(uuid4(), WORKSPACE, MAILBOX, RECEIVED)
+POLICY = Policy(absence=THREE_DAYS, soft=THREE_DAYS, soft_limit=3, manual=THREE_DAYS)
+ARRIVAL = Arrival(INBOUND := uuid4(), WORKSPACE, MAILBOX, RECEIVED, seed=INBOUND)
 
 
 def an_enrollment(**changed: Any) -> EnrollmentView:
@@ -89,12 +91,13 @@ class InMemory:
     deliveries_: list[DeliveryView] = field(default_factory=list)
     enrollments_: list[EnrollmentView] = field(default_factory=list)
     people: dict[str, list[UUID]] = field(default_factory=dict)
+    sent: list[tuple[datetime, SentView]] = field(default_factory=list)
 
     async def mailbox_address(self, workspace_id: UUID, mailbox_id: UUID) -> str | None:
         return OWN if mailbox_id == MAILBOX else None
 
     async def deliveries(self, workspace_id: UUID, message_ids: Collection[str]) -> list[DeliveryView]:
-        return [d for d in self.deliveries_ if d.message_id in message_ids and d.workspace_id == workspace_id]
+        return [d for d in self.deliveries_ if d.is_named(message_ids) and d.workspace_id == workspace_id]
 
     async def enrollments(self, workspace_id: UUID, ids: Collection[UUID]) -> list[EnrollmentView]:
         return [e for e in self.enrollments_ if e.id in ids]
@@ -111,15 +114,30 @@ class InMemory:
             if e.person_id in people and e.mailbox_id == mailbox_id and not e.ended
         ]
 
+    async def people_with_phone(self, workspace_id: UUID, phone: str) -> list[UUID]:
+        return self.people.get(phone, [])
+
+    async def live_of(self, workspace_id: UUID, people: Collection[UUID]) -> list[EnrollmentView]:
+        return [e for e in self.enrollments_ if e.person_id in people and not e.ended]
+
+    async def sent_between(
+        self, workspace_id: UUID, enrollments: Collection[UUID], since: datetime, until: datetime
+    ) -> list[SentView]:
+        return [v for at, v in self.sent if v.delivery.enrollment_id in enrollments and since <= at <= until]
+
 
 async def matched(verdict: Verdict, reads: InMemory) -> Match:
     return await find(WORKSPACE, MAILBOX, verdict, reads)
 
 
 def decided(
-    verdict: Verdict, match: Match, scopes: dict[UUID, StopScopes] | None = None, arrival: Arrival = ARRIVAL
+    verdict: Verdict,
+    match: Match,
+    rules: dict[UUID, StopRules] | None = None,
+    arrival: Arrival = ARRIVAL,
+    soft_before: Collection[str] = (),
 ) -> Effect:
-    return decide(arrival, verdict, match, scopes or {}, THREE_DAYS)
+    return decide(Found(arrival, verdict, match, rules or {}, soft_before), POLICY)
 
 
 def targets(effect: Effect) -> list[tuple[StopReason, Scope, UUID | str]]:
@@ -198,6 +216,87 @@ async def test_the_copy_of_one_of_our_messages_is_recognised_by_its_id(
     assert (found.by, found.enrollments) == (By.OWN_COPY, (enrollment,))
 
 
+async def test_a_copy_whose_id_the_provider_has_rewritten_is_known_by_its_mark(
+    reads: InMemory, enrollment: EnrollmentView
+) -> None:
+    facts = Facts(message_id="<new@provider.example>", from_address=OWN, dispatch_mark="one@ourco.example")
+    verdict = Verdict(Kind.REPLY, (), facts)
+    found = await matched(verdict, reads)
+    assert (found.by, found.enrollments) == (By.OWN_COPY, (enrollment,))
+    sent = replace(ARRIVAL, is_sent=True)
+    (note,) = decided(verdict, found, arrival=sent).notes
+    assert (note.dispatch_id, note.message_id) == (f"{enrollment.id}:hello", "<new@provider.example>")
+    assert decided(verdict, found).notes == (), "what comes to the inbox, anybody can have written"
+
+
+async def test_a_reply_that_names_the_providers_id_is_in_the_thread(enrollment: EnrollmentView) -> None:
+    delivery = a_delivery(enrollment, provider_message_id="<new@provider.example>")
+    reads = InMemory([delivery], [enrollment])
+    assert (await matched(a_verdict(Kind.REPLY, "<new@provider.example>"), reads)).by is By.THREAD
+
+
+def by_hand(*references: str, to: str = PROSPECT, kind: Kind = Kind.REPLY, **more: Any) -> Verdict:
+    facts = Facts("<hand@ourco.example>", references, OWN, (to,), "Re: A job", RECEIVED, **more)
+    return Verdict(kind, (), facts)
+
+
+async def test_a_mail_of_the_mailboxs_owner_to_somebody_in_a_sequence_is_written_by_hand(
+    reads: InMemory, enrollment: EnrollmentView
+) -> None:
+    reads.enrollments_.append(an_enrollment(person_id=enrollment.person_id, ended=True))
+    found = await matched(by_hand(), reads)
+    assert (found.by, found.enrollments) == (By.MANUAL_MAIL, (enrollment,))
+    (wait,) = decided(by_hand(), found).waits
+    assert (wait.scope, wait.target, wait.reason) == (HoldScope.ENROLLMENT, enrollment.id, "manual_mail")
+    stop, ignore = (StopRules(on_manual_mail=each) for each in (ManualMail.STOP, ManualMail.IGNORE))
+    stopped = decided(by_hand(), found, {enrollment.id: stop})
+    assert targets(stopped) == [(StopReason.REQUESTED, Scope.ENROLLMENT, enrollment.id)]
+    assert decided(by_hand(), found, {enrollment.id: ignore}) == Effect()
+
+
+async def test_a_mail_by_hand_in_the_thread_counts_wherever_outside_it_goes(reads: InMemory) -> None:
+    in_thread = "<one@ourco.example>"
+    to_assistant = await matched(by_hand(in_thread, to="assistant@elsewhere.example"), reads)
+    to_colleague = await matched(by_hand(in_thread, to="boss@ourco.example"), reads)
+    assert (to_assistant.by, to_colleague.by) == (By.MANUAL_MAIL, By.OWN_COPY)
+
+
+async def test_what_a_program_sends_from_the_mailbox_is_not_written_by_hand(reads: InMemory) -> None:
+    assert (await matched(by_hand(kind=Kind.AUTO_REPLY), reads)).by is By.OWN_COPY
+
+
+@pytest.mark.parametrize(
+    ("minutes", "subject", "by"),
+    [(1, "Re: A job", By.OWN_COPY), (60, "Re: A job", By.MANUAL_MAIL), (1, "Lunch?", By.MANUAL_MAIL)],
+)
+async def test_what_a_provider_has_wholly_rewritten_is_known_by_person_subject_and_time(
+    reads: InMemory, enrollment: EnrollmentView, minutes: int, subject: str, by: By
+) -> None:
+    at = RECEIVED - timedelta(minutes=minutes)
+    reads.sent.append((at, SentView(a_delivery(enrollment), subject)))
+    assert (await matched(by_hand(), reads)).by is by
+
+
+# Text messages.
+
+
+async def test_a_text_message_reaches_everything_live_of_whose_phone_it_is(
+    reads: InMemory, enrollment: EnrollmentView
+) -> None:
+    elsewhere = an_enrollment(person_id=enrollment.person_id, mailbox_id=uuid4())
+    reads.enrollments_ += [elsewhere, an_enrollment(person_id=enrollment.person_id, ended=True)]
+    reads.people["+49301234"] = [enrollment.person_id]
+    found = await find_by_phone(WORKSPACE, "+49301234", reads)
+    assert (found.by, found.enrollments) == (By.PHONE, (enrollment, elsewhere))
+    assert (await find_by_phone(WORKSPACE, "+49309999", reads)).by is By.NONE
+    stop = a_verdict(Kind.OPT_OUT, sender="+49301234")
+    effect = decided(stop, found)
+    assert (effect.suppress, effect.suppress_phones) == ((), ("+49301234",))
+    assert targets(effect)[-1] == (StopReason.UNSUBSCRIBED, Scope.PERSON, enrollment.person_id)
+    assert targets(decided(a_verdict(Kind.REPLY), found))[0][0] is StopReason.REPLIED
+    assert decided(a_verdict(Kind.OTHER), found) == Effect()
+
+
 async def test_of_a_returned_message_only_its_own_id_counts(reads: InMemory) -> None:
     """The recruiter's own mail in the thread bounced: its References name the prospect's messages."""
     returned = ("<recruiters-own@ourco.example>",)
@@ -227,37 +326,42 @@ def thread(*enrollments: EnrollmentView, **delivery: Any) -> Match:
 
 def test_a_reply_in_the_thread_stops_the_person_by_default(enrollment: EnrollmentView) -> None:
     effect = decided(a_verdict(Kind.REPLY), thread(enrollment))
-    assert targets(effect) == [(StopReason.REPLIED, Scope.PERSON, enrollment.person_id)]
+    assert targets(effect) == [
+        (StopReason.REPLIED, Scope.ENROLLMENT, enrollment.id),
+        (StopReason.REPLIED, Scope.PERSON, enrollment.person_id),
+    ]
     assert (effect.suppress, effect.review) == ((), False)
 
 
 def test_a_reply_in_the_thread_stops_as_far_as_the_version_says(enrollment: EnrollmentView) -> None:
     match = thread(enrollment)
-    only = {enrollment.id: StopScopes(on_reply=Scope.ENROLLMENT)}
-    all_of_them = {enrollment.id: StopScopes(on_reply=Scope.COMPANY)}
+    only = {enrollment.id: StopRules(on_reply=Scope.ENROLLMENT)}
+    all_of_them = {enrollment.id: StopRules(on_reply=Scope.COMPANY)}
     assert targets(decided(a_verdict(Kind.REPLY), match, only)) == [
         (StopReason.REPLIED, Scope.ENROLLMENT, enrollment.id)
     ]
     assert targets(decided(a_verdict(Kind.REPLY), match, all_of_them)) == [
-        (StopReason.REPLIED, Scope.COMPANY, "theirs.example")
+        (StopReason.REPLIED, Scope.ENROLLMENT, enrollment.id),
+        (StopReason.REPLIED, Scope.COMPANY, "theirs.example"),
     ]
 
 
 def test_a_company_stop_of_a_person_without_a_company_reaches_the_person() -> None:
     alone = an_enrollment(company_key=None)
-    effect = decided(a_verdict(Kind.REPLY), thread(alone), {alone.id: StopScopes(on_reply=Scope.COMPANY)})
-    assert targets(effect) == [(StopReason.REPLIED, Scope.PERSON, alone.person_id)]
+    effect = decided(a_verdict(Kind.REPLY), thread(alone), {alone.id: StopRules(on_reply=Scope.COMPANY)})
+    assert targets(effect)[-1] == (StopReason.REPLIED, Scope.PERSON, alone.person_id)
 
 
 def test_the_same_cause_of_two_enrollments_is_one_cause() -> None:
     person = uuid4()
     match = thread(an_enrollment(person_id=person), an_enrollment(person_id=person))
-    assert len(decided(a_verdict(Kind.REPLY), match).causes) == 1
+    scopes = [scope for _, scope, _ in targets(decided(a_verdict(Kind.REPLY), match))]
+    assert scopes == [Scope.ENROLLMENT, Scope.ENROLLMENT, Scope.PERSON]
 
 
 def test_causes_have_the_same_ids_whenever_they_are_decided(enrollment: EnrollmentView) -> None:
     first, second = (decided(a_verdict(Kind.REPLY), thread(enrollment)) for _ in range(2))
-    other = decided(a_verdict(Kind.REPLY), thread(enrollment), arrival=replace(ARRIVAL, id=uuid4()))
+    other = decided(a_verdict(Kind.REPLY), thread(enrollment), arrival=replace(ARRIVAL, seed=uuid4()))
     assert first == second
     assert first.causes[0].event_id != other.causes[0].event_id
 
@@ -265,7 +369,7 @@ def test_causes_have_the_same_ids_whenever_they_are_decided(enrollment: Enrollme
 def test_a_reply_by_address_stops_only_what_was_found_and_asks_for_review() -> None:
     live = [an_enrollment(), an_enrollment()]
     match = Match(By.ADDRESS, enrollments=tuple(live), people=(live[0].person_id,))
-    effect = decided(a_verdict(Kind.REPLY), match, {e.id: StopScopes(on_reply=Scope.COMPANY) for e in live})
+    effect = decided(a_verdict(Kind.REPLY), match, {e.id: StopRules(on_reply=Scope.COMPANY) for e in live})
     assert targets(effect) == [(StopReason.REPLIED, Scope.ENROLLMENT, e.id) for e in live]
     assert effect.review
 
@@ -274,7 +378,10 @@ def test_an_opt_out_suppresses_by_id_and_not_by_address(enrollment: EnrollmentVi
     verdict = a_verdict(Kind.OPT_OUT, sender="Pat.Private@home.example")
     by_id = decided(verdict, thread(enrollment))
     by_address = decided(verdict, Match(By.ADDRESS, enrollments=(enrollment,)))
-    assert targets(by_id) == [(StopReason.UNSUBSCRIBED, Scope.PERSON, enrollment.person_id)]
+    assert targets(by_id) == [
+        (StopReason.UNSUBSCRIBED, Scope.ENROLLMENT, enrollment.id),
+        (StopReason.UNSUBSCRIBED, Scope.PERSON, enrollment.person_id),
+    ]
     assert by_id.suppress == (PROSPECT, "pat.private@home.example")
     assert targets(by_address) == [(StopReason.UNSUBSCRIBED, Scope.ENROLLMENT, enrollment.id)]
     assert by_address.suppress == ()
@@ -288,7 +395,10 @@ def test_only_what_a_person_complains_about_acts(
     enrollment: EnrollmentView, feedback_type: str, acts: bool
 ) -> None:
     effect = decided(a_verdict(Kind.COMPLAINT, feedback_type=feedback_type), thread(enrollment))
-    expected = [(StopReason.COMPLAINED, Scope.PERSON, enrollment.person_id)]
+    expected = [
+        (StopReason.COMPLAINED, Scope.ENROLLMENT, enrollment.id),
+        (StopReason.COMPLAINED, Scope.PERSON, enrollment.person_id),
+    ]
     assert targets(effect) == (expected if acts else [])
     assert effect.suppress == ((PROSPECT,) if acts else ())
 
@@ -304,10 +414,36 @@ def test_a_hard_bounce_stops_the_enrollment_and_suppresses_the_address(enrollmen
     assert effect.suppress == (PROSPECT,)
 
 
-@pytest.mark.parametrize("severity", [Severity.SOFT, Severity.DELAYED])
-def test_a_soft_or_delayed_bounce_does_nothing(enrollment: EnrollmentView, severity: Severity) -> None:
-    effect = decided(a_verdict(Kind.BOUNCE, recipients=(failed(PROSPECT, severity),)), thread(enrollment))
-    assert effect == Effect()
+def test_a_delay_does_nothing(enrollment: EnrollmentView) -> None:
+    told = a_verdict(Kind.BOUNCE, recipients=(failed(PROSPECT, Severity.DELAYED),))
+    assert decided(told, thread(enrollment)) == Effect()
+
+
+@pytest.mark.parametrize("before", [(), ("other:hello",), ("same",)])
+def test_a_bounce_for_now_holds_the_person_for_some_days(
+    enrollment: EnrollmentView, before: tuple[str, ...]
+) -> None:
+    """The same message twice is one bounce."""
+    told = a_verdict(Kind.BOUNCE, recipients=(failed(PROSPECT, Severity.SOFT, "4.2.2"),))
+    match = thread(enrollment)
+    known = {f"{enrollment.id}:hello", "other:hello"} if before == ("same",) else before
+    effect = decided(told, match, soft_before=known)
+    assert (effect.causes, effect.suppress) == ((), ())
+    (wait,) = effect.waits
+    assert (wait.scope, wait.target, wait.until) == (
+        HoldScope.PERSON,
+        enrollment.person_id,
+        RECEIVED + THREE_DAYS,
+    )
+
+
+def test_bounces_for_now_of_three_messages_in_a_row_end_it_and_suppress_nothing(
+    enrollment: EnrollmentView,
+) -> None:
+    told = a_verdict(Kind.BOUNCE, recipients=(failed(PROSPECT, Severity.SOFT, "4.2.2"),))
+    effect = decided(told, thread(enrollment), soft_before=("other:hello", "other:nudge"))
+    assert targets(effect) == [(StopReason.BOUNCED, Scope.ENROLLMENT, enrollment.id)]
+    assert (effect.causes[0].reason_code, effect.waits, effect.suppress) == ("4.2.2", (), ())
 
 
 def test_the_bounce_of_an_alias_counts_when_the_returned_message_is_ours(enrollment: EnrollmentView) -> None:
@@ -370,10 +506,10 @@ def test_what_comes_back_with_the_id_of_a_dispatch_in_doubt_proves_that_it_was_s
     assert decided(a_verdict(Kind.REPLY), own) == Effect(sent=(f"{doubted.id}:hello",))
 
 
-def test_stop_scopes_are_read_from_the_sequence_document() -> None:
-    assert StopScopes.read({}) == StopScopes(Scope.PERSON, Scope.ENROLLMENT)
-    read = StopScopes.read({"stop": {"on_reply": "company", "on_bounce": "person"}})
-    assert read == StopScopes(Scope.COMPANY, Scope.PERSON)
+def test_stop_rules_are_read_from_the_sequence_document() -> None:
+    assert StopRules.read({}) == StopRules(Scope.PERSON, Scope.ENROLLMENT, ManualMail.HOLD)
+    said = {"on_reply": "company", "on_bounce": "person", "on_manual_mail": "stop"}
+    assert StopRules.read({"stop": said}) == StopRules(Scope.COMPANY, Scope.PERSON, ManualMail.STOP)
 
 
 # As the database keeps it.
@@ -383,6 +519,7 @@ def test_an_effect_is_read_as_it_was_written(enrollment: EnrollmentView) -> None
     for verdict in (
         a_verdict(Kind.AUTO_REPLY, until=date(2026, 12, 1)),
         a_verdict(Kind.BOUNCE, recipients=(failed(PROSPECT),)),
+        a_verdict(Kind.BOUNCE, recipients=(failed(PROSPECT, Severity.SOFT, "4.2.2"),)),
         a_verdict(Kind.OPT_OUT),
     ):
         effect = decided(verdict, thread(enrollment))
@@ -402,6 +539,14 @@ def test_a_stored_verdict_is_bounded_and_can_be_written_as_utf_8() -> None:
     document["text"].encode()
     assert len(document["text"]) == 20_000
     assert len(document["references"]) == 50
+
+
+def test_a_stored_verdict_decides_as_the_verdict_did(enrollment: EnrollmentView) -> None:
+    first = a_verdict(Kind.BOUNCE, "<one@ourco.example>", recipients=(failed(PROSPECT),))
+    again = verdict_of(verdict_document(first), Kind.BOUNCE)
+    assert decided(again, thread(enrollment)) == decided(first, thread(enrollment))
+    reply = verdict_of(verdict_document(first), Kind.REPLY)
+    assert decided(reply, thread(enrollment)) == decided(a_verdict(Kind.REPLY), thread(enrollment))
 
 
 # States and pauses.

@@ -22,7 +22,8 @@ FIELD = "workspace_id"
 EVERYBODYS = {
     # The due loop, the replay and the sweeps serve all workspaces at once.
     *(f"scheduler.SchedulerStore.{name}" for name in ("due", "dispatch", "ask_again", "written_since")),
-    *(f"scheduler.SchedulerStore.{name}" for name in ("untold", "parked_holds", "parked_under")),
+    *(f"scheduler.SchedulerStore.{name}" for name in ("untold", "told", "told_but", "whole")),
+    *(f"scheduler.SchedulerStore.{name}" for name in ("parked_holds", "parked_under")),
     *(f"scheduler.SchedulerStore.{name}" for name in ("unapplied_stops", "open_replans")),
     # Time zones are everybody's.
     *(f"scheduler.SchedulerStore.{name}" for name in ("tzdata", "save_tzdata", "workspaces")),
@@ -30,6 +31,8 @@ EVERYBODYS = {
     "sender.Store.overdue_transmissions",
     "sender.Store.overdue_tasks",
     "reply_detector.DetectorStore.waiting",
+    "reply_detector.Rates.charged",
+    "reply_detector.CursorStore.watched",
     *(f"api.Commands.{name}" for name in ("lease", "published", "open")),
     "api.Sequences.untold",
     "api.Bulks.open",
@@ -42,6 +45,7 @@ EVERYBODYS = {
     # These say themselves which workspace they are of, and prove it by a secret.
     "api.Members.key",
     "api.Mailboxes.for_webhook",
+    "api.SmsNumbers.for_webhook",
     # A page of what its caller has bound to a workspace: those calls are looked at.
     "api.read_page",
 }
@@ -172,7 +176,12 @@ def test_collections_are_opened_by_stores_alone() -> None:
         if ".collection(" in source and file.name != "testing.py"
     }
     stores = {f"{service}/store.py" for service in ("scheduler", "sender", "reply_detector", "api")}
-    assert opened == stores | {"scheduler/slot_store.py", "api/reads.py"}
+    assert opened == stores | {
+        "scheduler/slot_store.py",
+        "reply_detector/cursors.py",
+        "reply_detector/rates.py",
+        "api/reads.py",
+    }
 
 
 def test_a_query_without_a_workspace_is_found_however_it_is_written() -> None:

@@ -4,6 +4,7 @@ A read model is a frozen dataclass with a `PROJECTION` (what is fetched) and `re
 writers' own models live in their services; tests hold each read model against its writer.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Self
@@ -21,6 +22,11 @@ API_KEYS = "api_keys"
 COMMANDS = "commands"
 BULK_COMMANDS = "bulk_commands"
 IDEMPOTENCY_KEYS = "idempotency_keys"
+SIGNING_DOMAINS = "signing_domains"
+AUDIT_LOG = "audit_log"
+SMS_NUMBERS = "sms_numbers"
+RECEIPTS = "receipts"
+WEBHOOK_TOKENS = "webhook_tokens"
 # Written by the scheduler.
 PEOPLE = "people"
 COMPANIES = "companies"
@@ -31,11 +37,14 @@ SLOTS = "slots"  # the sender marks one as spent
 SLOT_BOOKS = "slot_books"
 CALENDARS = "calendars"
 REPLANS = "replans"
+OUTBOX = "outbox"
 # Written by the sender.
 DELIVERIES = "deliveries"
 MAILBOX_STATES = "mailbox_states"
-# Written by the reply detector; the api inserts.
+# Written by the reply detector; the api and the mailbox watcher insert.
 INBOUND = "inbound"
+# Written by the mailbox watcher.
+MAILBOX_CURSORS = "mailbox_cursors"
 # Anyone adds, only the api removes.
 SUPPRESSIONS = "suppressions"
 # Written by whoever owns the command's topic: scheduler or sender.
@@ -153,6 +162,7 @@ class MailboxView:
         "time_off": 1,
         "limits": 1,
         "smtp": 1,
+        "signing_domain": 1,
     }
     id: UUID
     workspace_id: UUID
@@ -166,6 +176,7 @@ class MailboxView:
     time_off: tuple[str, ...]  # ISO dates, or "from/to"
     smtp: SmtpIdentity
     limits: MailboxLimits = MailboxLimits()
+    signing_domain: str | None = None  # whose keys of ours sign what it sends; None: its provider signs
 
     @classmethod
     def read(cls, doc: Document) -> Self:
@@ -185,6 +196,91 @@ class MailboxView:
                 smtp["host"], smtp["port"], smtp["security"], smtp.get("username"), smtp.get("secret")
             ),
             MailboxLimits(**(doc.get("limits") or {})),
+            doc.get("signing_domain"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SigningView:
+    """The keys that sign for a domain, one of each algorithm; of several sets the last activated signs."""
+
+    PROJECTION: ClassVar[Document] = {
+        "workspace_id": 1,
+        "domain": 1,
+        "keys.selector": 1,
+        "keys.secret": 1,
+        "activated_at": 1,
+    }
+    workspace_id: UUID
+    domain: str
+    keys: tuple[tuple[str, str], ...]  # selector and encrypted private key (PKCS 8 PEM)
+    activated_at: datetime | None
+
+    @classmethod
+    def read(cls, doc: Document) -> Self:
+        return cls(
+            doc["workspace_id"],
+            doc["domain"],
+            tuple((key["selector"], key["secret"]) for key in doc["keys"]),
+            doc.get("activated_at"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ImapIdentity:
+    """How a mailbox is read. `secret` is encrypted: the password, or for `xoauth2` an access token.
+
+    `since` is the real instant at which it was connected; what is older is nobody's answer.
+    """
+
+    host: str
+    port: int
+    security: str  # tls | starttls | none
+    auth: str  # password | xoauth2
+    username: str
+    secret: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedMailbox:
+    """A mailbox with an IMAP server, as its watcher sees it."""
+
+    PROJECTION: ClassVar[Document] = {"workspace_id": 1, "imap": 1}
+    id: UUID
+    workspace_id: UUID
+    imap: ImapIdentity
+
+    @classmethod
+    def read(cls, doc: Document) -> Self:
+        return cls(doc["_id"], doc["workspace_id"], ImapIdentity(**doc["imap"]))
+
+
+@dataclass(frozen=True, slots=True)
+class WatchingView:
+    """How watching a mailbox goes, as people see it: `trouble` is a word of the watcher's; real instants."""
+
+    PROJECTION: ClassVar[Document] = {
+        "workspace_id": 1,
+        "looked_at": 1,
+        "failing_since": 1,
+        "trouble": 1,
+        "words": 1,
+    }
+    id: UUID
+    looked_at: datetime | None
+    failing_since: datetime | None
+    trouble: str | None
+    words: str
+
+    @classmethod
+    def read(cls, doc: Document) -> Self:
+        return cls(
+            doc["_id"],
+            doc.get("looked_at"),
+            doc.get("failing_since"),
+            doc.get("trouble"),
+            doc.get("words", ""),
         )
 
 
@@ -316,13 +412,17 @@ class EnrollmentView:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryView:
-    """What the reply detector needs of a delivery: which enrollment a Message-ID belongs to."""
+    """What the reply detector needs of a delivery: which enrollment a Message-ID belongs to.
+
+    `provider_message_id`: under which the provider sent it, where that is another one.
+    """
 
     PROJECTION: ClassVar[Document] = {
         "workspace_id": 1,
         "enrollment_id": 1,
         "stage_id": 1,
         "message_id": 1,
+        "provider_message_id": 1,
         "mailbox_id": 1,
         "recipient": 1,
     }
@@ -333,6 +433,7 @@ class DeliveryView:
     message_id: str | None
     mailbox_id: UUID
     recipient: str | None
+    provider_message_id: str | None = None
 
     @classmethod
     def read(cls, doc: Document) -> Self:
@@ -344,7 +445,25 @@ class DeliveryView:
             doc.get("message_id"),
             doc["mailbox_id"],
             doc.get("recipient"),
+            doc.get("provider_message_id"),
         )
+
+    def is_named(self, message_ids: Collection[str]) -> bool:
+        """Whether one of these is the id of this message."""
+        return self.message_id in message_ids or self.provider_message_id in message_ids
+
+
+@dataclass(frozen=True, slots=True)
+class SentView:
+    """A delivery that was sent, with the subject that it has."""
+
+    PROJECTION: ClassVar[Document] = {**DeliveryView.PROJECTION, "subject": 1}
+    delivery: DeliveryView
+    subject: str
+
+    @classmethod
+    def read(cls, doc: Document) -> Self:
+        return cls(DeliveryView.read(doc), doc.get("subject") or "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -373,7 +492,7 @@ class EnrollmentStory:
             *("workspace_id", "state", "sequence_id", "sequence_version", "person_id", "external_id"),
             *("generation", "company_key", "owner_id", "mailbox_id", "is_test", "stage_id", "stage_index"),
             *("channel", "attempt", "planned_at", "send_before", "zone", "reasons", "parked_by", "stop"),
-            *("failure", "edits", "history", "created_at", "ended", "ended_at", "tombstone"),
+            *("failure", "edits", "history", "created_at", "ended", "ended_at", "tombstone", "broken"),
         ),
         1,
     )
@@ -405,10 +524,14 @@ class EnrollmentStory:
     created_at: datetime
     ended: bool
     ended_at: datetime | None
+    broken: Document | None  # it can't be carried on for now: work, tries, since, again_at, error
 
     @classmethod
     def read(cls, doc: Document) -> Self:
-        given = ("channel", "planned_at", "send_before", "zone", "parked_by", "stop", "failure", "ended_at")
+        given = (
+            *("channel", "planned_at", "send_before", "zone", "parked_by", "stop", "failure", "ended_at"),
+            "broken",
+        )
         required = (
             *("state", "sequence_id", "sequence_version", "person_id", "external_id", "owner_id"),
             *("mailbox_id", "created_at", "ended"),
@@ -476,6 +599,58 @@ class DeliveryStory:
             attempt=doc.get("attempt", 0),
             state=doc["state"],
             **dict[str, Any]({name: doc.get(name) for name in given}),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerView:
+    """A message about somebody in a sequence, as people see it.
+
+    `answer`: what it counts as, whom it is from and what it says; `effect`: what it did; `match_by`: how it
+    was found; `verdict_kind`, `verdict_intent`: the machine's own words.
+    """
+
+    PROJECTION: ClassVar[Document] = {
+        "mailbox_id": 1,
+        "received_at": 1,
+        "source": 1,
+        "state": 1,
+        "answer": 1,
+        "match.by": 1,
+        "effect": 1,
+        "verdict.kind": 1,
+        "verdict.intent": 1,
+        "corrections": 1,
+        "confirmed_at": 1,
+    }
+    id: UUID
+    mailbox_id: UUID
+    received_at: datetime
+    source: str
+    state: str
+    answer: Document
+    effect: Document
+    match_by: str
+    verdict_kind: str
+    verdict_intent: str | None
+    corrections: tuple[Document, ...]
+    confirmed_at: datetime | None
+
+    @classmethod
+    def read(cls, doc: Document) -> Self:
+        return cls(
+            id=doc["_id"],
+            mailbox_id=doc["mailbox_id"],
+            received_at=doc["received_at"],
+            source=doc["source"],
+            state=doc["state"],
+            answer=doc["answer"],
+            effect=doc["effect"],
+            match_by=doc["match"]["by"],
+            verdict_kind=doc["verdict"]["kind"],
+            verdict_intent=doc["verdict"].get("intent"),
+            corrections=tuple(doc.get("corrections") or ()),
+            confirmed_at=doc.get("confirmed_at"),
         )
 
 

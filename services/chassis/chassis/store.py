@@ -272,11 +272,12 @@ class Collection:
         *,
         array_filters: Sequence[Filter] | None = None,
         hint: str | Sort | None = None,
+        changed: bool = False,
     ) -> int:
-        """How many matched. Not one write but many: after a Retry some may be done."""
+        """How many matched, or were `changed`. Not one write but many: after a Retry some may be done."""
         with translated():
             result = await self._raw.update_many(filter, update, array_filters=array_filters, hint=hint)
-        return int(result.matched_count)
+        return int(result.modified_count if changed else result.matched_count)
 
     async def update_by_ids(self, ids: Sequence[Any], guard: Filter, update: Update) -> int:
         """How many of `ids` matched `guard` and were updated, in batches with three in flight.

@@ -75,6 +75,8 @@ def header_problem(text: str) -> str | None:
 
     Refused are C0/C1 controls (CR, LF, NUL, NEL and TAB among them), U+2028/9, `=?` and lone surrogates.
     """
+    if text.isprintable() and "=?" not in text:
+        return None  # what is refused is all unprintable; asked for every header of every message
     found = _NOT_IN_HEADERS.search(text)
     if found is not None:
         return _describe_forbidden(found.group())

@@ -206,7 +206,7 @@ def _partition_of(key: bytes | None, partitions: list[int]) -> int:
     return random.choice(partitions) if key is None else partitions[_positive_hash(key) % len(partitions)]  # noqa: S311
 
 
-@lru_cache(maxsize=10_000)  # an enrollment's records come in twos and threes
+@lru_cache(maxsize=50_000)  # an enrollment's records come in twos and threes, some seconds apart
 def _positive_hash(key: bytes) -> int:
     return murmur2(key) & 0x7FFFFFFF
 
