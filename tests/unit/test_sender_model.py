@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
 from chassis.documents import EnrollmentView
+from chassis.together import Together
 from segue_contracts.events import Outcome
 from segue_contracts.sequence import Overdue
 from sender import model
@@ -19,7 +20,6 @@ from sender.manual import overdue_at
 from sender.model import Answer, Due, Earlier, Existing, Moment, Move, State, Withdrawal
 from sender.settings import DOUBT_SECONDS, SenderSettings
 from sender.smtp import Accepted, Broken, Deferred, Fault, Phase, Rejected, Reply
-from sender.together import Together
 
 WORKSPACE = UUID("7c1f3f35-28f4-4b7b-a4a3-6a0f6c1b5d11")
 ENROLLMENT = UUID("0b8e2b52-6d0c-4c6e-8f0a-d2c4d9a6f001")

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from datetime import date
 
-from reply_detector import intent, return_date, vocabulary
+from reply_detector import intent, return_date, structure, vocabulary
 from reply_detector.fresh_text import FreshText, fold
 from reply_detector.mime import Part
 from reply_detector.verdict import Intent
@@ -65,6 +65,7 @@ _WORD = re.compile(r"[^\W\d_]{2,40}")
 _BUT = frozenset(
     ["but", "though", "aber", "allerdings", "mais", "cependant", "pero", "maar", "mas", "porem", "ma"]
 )
+_NOTES_TOO = (Intent.INTERESTED, Intent.NOT_NOW)  # sides that the words of a note may seem to take
 _FEW_WORDS = 4  # a sentence of that many or fewer is a greeting, a name or a closing
 _UNKNOWN_LIMIT = 3
 _NO_SUBJECT = re.compile(
@@ -85,6 +86,10 @@ _ENGAGED = Phrases(
 _MACHINE = Phrases(vocabulary.MACHINE)
 _RECEIPT = Phrases(vocabulary.RECEIPT)
 _FORMULAS = tuple((name, Phrases(phrases)) for name, phrases in vocabulary.FORMULAS)
+_UNTIL_SOMETHING = re.compile(
+    r"\b(?:until after|till after|bis nach|bis ende|jusqu'apres|jusqu'a la fin|hasta despues|hasta el final"
+    r"|tot na|tot eind|ate depois|ate ao fim|fino a dopo|fino alla fine)\b"
+)
 _REACHED_AT = re.compile(r"[\w.+-]{1,40}@[\w-]{1,40}\.\w|\+?\d[\d ()/-]{7,20}\d")
 
 
@@ -234,10 +239,17 @@ class _Said:
         return cls(
             spaced,
             tuple(f" {each.strip()} " for each in _SENTENCE_END.split(folded) if each.strip()),
-            _ABSENCE.within(spaced, words),
-            _MACHINE.within(spaced, words),
-            _RECEIPT.within(spaced, words),
-            tuple((name, phrases.within(spaced, words)) for name, phrases in _FORMULAS),
+            _ABSENCE.within(spaced, words) or tuple(structure.told(spaced, words, structure.ABSENCE)),
+            _MACHINE.within(spaced, words) or tuple(structure.told(spaced, words, structure.MACHINE)),
+            _RECEIPT.within(spaced, words) or tuple(structure.told(spaced, words, structure.RECEIPT)),
+            tuple(
+                (
+                    name,
+                    phrases.within(spaced, words)
+                    or tuple(structure.told(spaced, words, name) if name in structure.FORMULAS else ()),
+                )
+                for name, phrases in _FORMULAS
+            ),
             _ENGAGED.within(spaced, words),
         )
 
@@ -263,10 +275,10 @@ class _Said:
         if sentence.endswith("? "):
             return "asks a question"
         engaged = next((phrase for phrase in self.engaged if phrase in sentence), "")
-        if engaged:
+        if engaged and not any(engaged.strip() in absence for absence in self.absences):
             return f"takes up the exchange: “{engaged.strip()}”"
         side = intent.side_taken(sentence)
-        if side == Intent.INTERESTED and self.notes(sentence) and _BUT.isdisjoint(sentence.split()):
+        if side in _NOTES_TOO and self.notes(sentence) and _BUT.isdisjoint(sentence.split()):
             return ""
         return f"takes a side: {side.value}" if side else ""
 
@@ -311,6 +323,8 @@ def _weigh_days(
     until = return_date.find(folded, written, cue_needed=not known)
     if until and scale.points:
         scale.add(1, f"names a return date: {until.isoformat()}")
+    elif scale.points and _UNTIL_SOMETHING.search(lead):
+        scale.add(1, "says until when, without a day")
     return until
 
 
@@ -333,7 +347,7 @@ def _weigh_manner(said: _Said, scale: _Scale) -> bool:
     )
     if personal:
         return True
-    if said.sentences and _NO_SUBJECT.match(said.sentences[0]):
+    if said.sentences and not said.machine and _NO_SUBJECT.match(said.sentences[0]):
         scale.add(-3, "is jotted down, without a subject")
     if unknown > sum(1 for each in said.sentences if said.notes(each)) or unknown > 1:
         scale.add(-min(unknown, _UNKNOWN_LIMIT), "says more than a note does")

@@ -112,6 +112,11 @@ _THANKS = re.compile(
     r"|ringrazio"
     r"|lusingat[oa]) [^.?!]{0,80}?(?:but|aber|jedoch|allerdings|leider|mais|pero|maar|mas|porem|ma) "
 )
+_DISOWNED = re.compile(
+    rf"intent {Intent.WRONG_PERSON}: “(?!.*\b(?:mehr|longer|plus|mas|ya|meer|mais|ja|piu)\b)"
+    r".*\b(?:not|isn't|wrong|nicht|falsch\w*|pas|mauvais\w*|no|equivocad\w|incorrecta|niet|verkeerde?|nao|errad\w"
+    r"|enganad\w|non|sbagliat\w)\b"
+)
 _SHORT_WORDS = 14
 _WEEKDAY = re.compile(
     r" (?:monday|tuesday|wednesday|thursday|friday|montag|dienstag|mittwoch|donnerstag|freitag|lundi"
@@ -191,9 +196,17 @@ def judge(text: str) -> Judgement:
 
 
 def side_taken(sentence: str) -> Intent | None:
-    """Whether a sentence accepts or refuses an offer: a standing note takes no side."""
-    found = _weigh(sentence).found
-    return next((side for side in (Intent.NOT_INTERESTED, Intent.INTERESTED) if side in found), None)
+    """Whether a sentence accepts, refuses, puts off or disowns an offer: a standing note takes no side.
+
+    A note sends its readers to somebody else, too; only who says that it is not for them disowns it.
+    """
+    signals = _weigh(sentence)
+    sides = [side for side in (Intent.NOT_INTERESTED, Intent.INTERESTED) if side in signals.found]
+    if sides:
+        return sides[0]
+    if any(_DISOWNED.match(why) for why in signals.evidence):
+        return Intent.WRONG_PERSON
+    return Intent.NOT_NOW if Intent.NOT_NOW in signals.found else None
 
 
 def _weigh(text: str) -> _Signals:

@@ -142,7 +142,7 @@ _MONTH_RANGE = re.compile(
 
 _BACK = re.compile(
     r"\b(?:back|return(?:ing|s)?|resum(?:e|ing)|available again|available (?:on|from)"
-    r"|in the office (?:on|from|again)|wieder|zuruck|ab(?: dem)?|de retour|retour|reviens"
+    r"|in the office (?:on|from|again)|again (?:from|on)|wieder|zuruck|ab(?: dem)?|de retour|retour|reviens"
     r"|reviendrai|reprends|reprendrai"
     r"|regres\w{1,6}|de vuelta|vuel(?:vo|ta)|volver\w{0,3}|reincorpor\w{1,4}|incorpor\w{1,4}"
     r"|a partir d\w{1,3}|terug\w{0,8}|weer|vanaf|volt(?:o|arei|a)|retorn\w{1,5}"

@@ -535,7 +535,7 @@ got back | just back from | i'm back from | i am back from | apologies for the d
 late | sorry for my late | slow to reply | nothing before then | nothing will happen before | i've moved |
 wait until you | i'll wait | _yeah | _yep | _sure, | _sure. | _sure! | _absolutely | _definitely | you
 mentioned | you asked | your company | your team | your product | your service | would love | i'd rather |
-the price | not looking | not the right | wrong person | try me | try again | try us | rufen sie mich | ruf
+the price | not looking | not the right | wrong person | try me | try again | try us | sprechen wir | reden wir | horen wir uns | telefonieren wir | rufen sie mich | ruf
 mich | rufen sie gern | rufen sie mich gern | ich rufe | ihre abwesenheit | deine abwesenheit | war im
 urlaub | war ich im | war letzte woche | war nicht im | war krank | war bis | daher erst jetzt | bin wieder
 zuruck aus | komme gerade aus | ich warte | passt, | passt. | danach gern | dann gern | davor wird | klingt
@@ -552,7 +552,7 @@ que | hablar entonces | el precio | no busco | por cierto | ik bel je | ik bel u
 | je afwezigheid | uw afwezigheid | afwezigheidsmelding | je out-of-office | maar het | maar ik | ik wacht |
 mail me dan | mag je me | mail me | stuur me | late reactie | _prima, | ben ik onderweg | zullen we | klinkt
 | daarna graag | ik zoek | de prijs | ligo para si | ligo-lhe | te ligo | me ligue | ligue-me | estava de |
-estive | acabei de voltar | sua ausencia | mensagem de ausencia | sua resposta automatica | mas tenho |
+estive_ | acabei de voltar | sua ausencia | mensagem de ausencia | sua resposta automatica | mas tenho |
 escreva-me | me escreva | me chame | me procure | desculpe a demora | desculpa a demora | nessa altura |
 aguardo o seu regresso | nao procuro | o preco | parabens | la richiamo | ti richiamo | mi chiami | chiamami
 | ero in ferie | ero fuori | ero assente | sono tornat | appena tornat | sua assenza | tua assenza | sua

@@ -11,10 +11,10 @@ from chassis.clock import Clock
 from chassis.documents import EnrollmentView, PersonView, VersionView, version_id
 from chassis.secrets import Secrets
 from chassis.telemetry import fields
+from chassis.together import Together
 from segue_contracts.message import Channel
 from segue_contracts.sequence import SequenceDocument, SequenceError, Stage, parse_sequence
 from sender.model import Claim, Withdrawal, judge_read
-from sender.together import Together
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,9 @@ from uuid import UUID
 from chassis.caps import Cap
 from chassis.clock import Clock
 from chassis.retry import retrying
+from chassis.together import Together
 from sender import model
 from sender.model import Claim, Settlement, Withdrawal
-from sender.together import Together
 
 
 class Spends(Protocol):

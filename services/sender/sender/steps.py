@@ -19,13 +19,13 @@ from chassis.kafka import Record
 from chassis.retry import retrying
 from chassis.secrets import Secrets
 from chassis.telemetry import fields
+from chassis.together import Together
 from segue_contracts.commands import Hold, HoldScope
 from segue_contracts.message import Message
 from sender import metrics, model
 from sender.model import Claim, Document, Move, Settlement, State
 from sender.reading import Look, Read, Reader
 from sender.settings import SenderSettings
-from sender.together import Together
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

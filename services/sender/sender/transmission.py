@@ -7,13 +7,13 @@ from typing import Final, Protocol
 from chassis import faults
 from chassis.clock import Clock
 from chassis.retry import retrying
+from chassis.together import Together
 from sender import metrics, model
 from sender.model import Claim, Settlement
 from sender.reading import Read
 from sender.slots import Limited, Slots
 from sender.steps import Carried, Steps
 from sender.store import Draft
-from sender.together import Together
 
 MAX_ROUNDS: Final = 5
 """A process that is too slow this often to journal on a fresh read gives the claim back."""
