@@ -1,7 +1,5 @@
 """The sender's states and decisions, held against the protocol: one test per edge, one per non-edge."""
 
-import asyncio
-from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -12,7 +10,6 @@ from hypothesis import strategies as st
 from pydantic import SecretStr, ValidationError
 
 from chassis.documents import EnrollmentView
-from chassis.together import Together
 from segue_contracts.events import Outcome
 from segue_contracts.sequence import Overdue
 from sender import model
@@ -337,44 +334,3 @@ def test_the_default_deadlines_nest() -> None:
 def test_deadlines_that_do_not_nest_are_refused_at_start(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match="must be longer"):
         SenderSettings(**REQUIRED, **wrong)
-
-
-async def test_a_group_commit_gives_everybody_their_own_result_and_leaves_nobody_behind() -> None:
-    batches: list[int] = []
-
-    async def double(items: Sequence[int]) -> list[int]:
-        batches.append(len(items))
-        await asyncio.sleep(0)
-        return [2 * item for item in items]
-
-    together: Together[int, int] = Together(double, most=10, in_flight=2)
-    for _ in range(3):
-        assert await asyncio.gather(*(together(n) for n in range(100))) == [2 * n for n in range(100)]
-    assert len(batches) < 100
-
-
-async def test_a_failed_batch_fails_everybody_in_it_and_nobody_after_it() -> None:
-    async def fragile(items: Sequence[int]) -> list[int]:
-        if 0 in items:
-            raise ValueError("zero")
-        return list(items)
-
-    together: Together[int, int] = Together(fragile, most=1)
-    results = await asyncio.gather(together(0), together(1), return_exceptions=True)
-    assert isinstance(results[0], ValueError)
-    assert results[1] == 1
-
-
-async def test_a_cancelled_caller_does_not_spoil_its_batch() -> None:
-    gate = asyncio.Event()
-
-    async def slow(items: Sequence[int]) -> list[int]:
-        await gate.wait()
-        return list(items)
-
-    together: Together[int, int] = Together(slow, in_flight=1)
-    first, second = asyncio.ensure_future(together(1)), asyncio.ensure_future(together(2))
-    await asyncio.sleep(0)
-    first.cancel()
-    gate.set()
-    assert await second == 2

@@ -76,7 +76,27 @@ _OF_ONESELF = re.compile(
     r"\b(?:i'?m|i am|i will|i'll|i shall|we are|we will|our|ich|wir|unser|je|nous|notre|nos|estoy|estare"
     r"|estamos|me|nuestr[ao]s?"
     r"|ik|wij|we|ons|estou|estarei|encontro-me|estaremos|nos[as]*|sono|saro|siamo|saremo|rientr\w+"
-    r"|nostr[oi])\b"
+    r"|nostr[oi]|volver\w+|vuelvo|regreso|regresar\w+|volto|voltar\w+|retorno|retornar\w+|regressar\w+|torno"
+    r"|torner\w+|mich|(?:i|we) have|(?:ich|wir) haben?|tengo|tendre|tenho|terei|ik heb|non ho|non avro)\b"
+)
+# A whole sentence about who is away; no retirement (whoever writes of that passes the matter on) and no wish.
+_STATEMENT_WORDS = 9
+_STATED = re.compile(
+    r" (?!.*\b(?:retire|pension|retraite|jubilad|aposentad|reformad|rente|ruhestand|pensioen|interes|dar[mt]e"
+    r"|baja de (?:la|su|vuestra|tu|esta)))(?:[^.!?]{0,40}[,!] )?"
+    r"(?P<who>i'?m|i am|i will be|we are|we're|we will be|\w+ (?:has|is)|ich bin|wir sind|ich befinde|je suis"
+    r"|je serai|je ne suis|nous sommes|estoy|estare|estamos|me encuentro|ya no|ik ben|wij zijn|we zijn|estou"
+    r"|estarei|encontro-me|sono|saro|siamo) "
+)
+# What somebody thinks of your message, before the clause that says that they are away.
+_REACTION = re.compile(
+    r" (?:(?:happy|glad|love|keen|curious) to\b|(?:very |tres |muy |sehr |muito |molto )?intere(?:st|ss)"
+    r"|(?:sounds?|great|nice|cool|super|klingt|spannend|suena|genial|leuk|mooi|klinkt|bello|sembra|gostei"
+    r"|adorei|parece|why not|pourquoi pas|por que no|warum nicht|waarom niet|perche no|volontiers|volentieri"
+    r"|gerne?|graag|avec plaisir|con gusto|com gosto|me interesa|me gusta|mi interessa|ca m'|send me"
+    r"|schicken sie|schick mir|envoyez|mandeme|mandame|enviame|enviem|stuur|mi mandi)\b"
+    r"|(?:yes|yep|sure|no|nope|oui|non|ja|nee|nein|si|sim|nao|claro|certo|vale|ok|okay)"
+    r"(?: (?:please|thanks|danke|bitte|merci|gracias|obrigad[oa]|grazie|bedankt|dank je))?,|sorry [a-z]+,)"
 )
 # Those two begin at a word, so that `answering messages` is not `ring me`.
 _ABSENCE = Phrases(f" {phrase.lstrip()}" for phrase in vocabulary.ABSENCE)
@@ -345,6 +365,8 @@ def _weigh_manner(said: _Said, scale: _Scale) -> bool:
     unknown = sum(
         1 for each in said.sentences if len(_WORD.findall(each)) > _FEW_WORDS and not said.notes(each)
     )
+    if _REACTION.match(said.spaced):
+        scale.add(-3, "begins with what it thinks of the message")
     if personal:
         return True
     if said.sentences and not said.machine and _NO_SUBJECT.match(said.sentences[0]):
@@ -355,7 +377,15 @@ def _weigh_manner(said: _Said, scale: _Scale) -> bool:
         scale.add(0, "says little more than a note does")
     elif said.sentences:
         scale.add(2, "says nothing that a note does not say")
+        if said.absences and _states_only(said.spaced):
+            scale.add(1, "states an absence, and nothing else")
     return False
+
+
+def _states_only(spaced: str) -> bool:
+    """Whether somebody states something in a few words, after a greeting or thanks at most."""
+    stated = _STATED.match(spaced)
+    return stated is not None and len(spaced[stated.start("who") :].split()) <= _STATEMENT_WORDS
 
 
 def _weigh_person(message: Part, fresh: FreshText, folded: str, scale: _Scale) -> None:

@@ -50,7 +50,6 @@ _NEGATION = frozenset(
         "nunca",
         "sem",
         "non",
-        "mai",
         "senza",
         "nessun",
         "hardly",

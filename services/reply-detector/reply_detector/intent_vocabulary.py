@@ -21,7 +21,8 @@ conseguiu | onde conseguiu | como obteve | quem e voce | quem e o senhor | come 
 dove ha trovato | come avete avuto | chi e lei | chi sei | chi siete | noted | is noted | notiert | note . |
 note ! | bien note | anotado | genoteerd | annotato | wait until you | i'll wait | i will wait | to myself |
 remind me who | is this a template | a template | wer sie sind | qui vous etes | wie was je | quem e . | mi
-ricorda chi | link … does not work | link is broken | link … geht nicht | lien … ne fonctionne pas | enlace
+ricorda chi | link … does not work | link is broken | leider nicht im | leider nicht da |
+leider nicht erreichbar | link … geht nicht | lien … ne fonctionne pas | enlace
 … no funciona | link … werkt niet | link … nao funciona | link … non funziona | what do you want from
 """)
 
@@ -147,7 +148,29 @@ dirige | ni idea de quien | deje … hace | niets mee te maken | geen idee wie |
 vertrokken | nada a ver | e dirigido | faco ideia de quem | sai da | sai do | niente a che fare | e diretto
 da | idea di chi | ho lasciato | contact our hr | contact our | contacter notre | contacter nos | contattare
 il nostro | contattare la nostra | contattare l'ufficio | contactar a nuestro | nuestro departamento de |
-unsere personalabteilung | unsere hr-abteilung | onze hr-afdeling | o nosso departamento | nosso rh
+unsere personalabteilung | unsere hr-abteilung | onze hr-afdeling | o nosso departamento | nosso rh |
+should reach out to | should talk to | should speak to | should contact | want to reach out to | want to
+talk to | would need to talk to | goes through | go through our | is handled in | my predecessor | i only
+handle | i just handle | fuer diesen bereich | ist bei uns | liegt bei | leite ich … weiter | gebe ich …
+weiter | gebe es weiter | falsche adresse | hier falsch | bitte direkt an | meine kollegin ist | mein
+kollege ist | equivocaron de persona | equivocasteis de persona | se equivocaron | eso lo ve | quien ve | lo
+ve el | pregunten por | pregunte por | mi reemplazo es | mi sucesor es | te paso con | le paso con | os paso
+con | paso tu contacto | deberias contactar | deberia contactar | deberian contactar | debe contactar |
+tendrias que hablar | habria que hablar | yo no llevo | no llevo esto | no llevo eso | no lo llevo | no me
+corresponde | no me compete | no es para mi area | creo que esto no es para mi | vous devriez contacter | il
+faudrait contacter | il faut contacter | il faut voir | vous pouvez voir avec | je ne suis pas le decideur |
+je ne gere plus | c'est mon collegue qui | c'est ma collegue qui | ne releve pas | je passe votre message |
+je vous redirige | je vous oriente | u moet zijn bij | je moet zijn bij | moet je zijn bij | ligt bij |
+hoort bij | is de juiste persoon | kunt u beter | kun je beter | ik geef het door | geef het door aan | valt
+onder | devia falar | deve falar | deveria falar | tem de falar | quem decide | numero errado | contato
+errado | contacto errado | foi engano | nao e mais comigo | passo ao meu | passo a minha | vou passar para |
+encaminhei seu | isso e com | dovrebbe parlare | dovreste parlare | deve rivolgersi | dovrebbe rivolgersi |
+non seguo | non mi compete | non e compito mio | non decido io | chi se ne occupa e | passo la mail | la
+passo a | lo passo a |
+who manages our | who runs our | who handles our | die unser* … verantwortet | qui gere notre | que lleva
+nuestr* | die ons … beheert | que gere o nosso | che gestisce il nostro | please reach out to | reach out to
+our |
+refer you to our | i'll refer you | forward your email | forward your message | is looped in
 """)
 
 NOT_NOW = phrases("""
@@ -250,7 +273,16 @@ en mayo | en abril | verhuizing | in juni | in juli | in mei | mail me in | muda
 | em junho | em julho | em maio | em abril | trasloco | mi scriva a | a giugno | a luglio | a maggio | ad
 aprile | two months | three months | six months | zwei monaten | drei monaten | sechs monaten | deux mois |
 trois mois | six mois | dos meses | tres meses | seis meses | twee maanden | drie maanden | dois meses | due
-mesi | tre mesi | isn't great | isn't ideal | reessayez | riprovi | intentalo | tente mais | momentan ist es
+mesi | tre mesi | isn't great | isn't ideal | reessayez | riprovi | intentalo | tente mais | momentan ist es |
+sem tempo | quem sabe depois | estamos fechando | estamos em reestruturacao | estamos a fechar | no
+encerramento | quem sabe | cerrando presupuesto | este trimestre | no es prioridad este | hasta que … no
+puedo | buscame | contactame alrededor | no es prioridad ahora | estamos en auditoria | zur zeit nicht | zur
+zeit kein | zurzeit kein | momentan kein | melden uns bei bedarf | wir melden uns von | kommen … auf sie zu
+| bei bedarf melden | bei bedarf kommen | nous reviendrons vers vous | reviendrai vers vous | si besoin je |
+le cas echeant | we'll reach out if | will reach out if | will get in touch if | if things change | if that
+changes | if anything changes | should that change | once we have | once things settle | si cambia algo | si
+algo cambia | se cambia qualcosa | se qualcosa cambia | se algo mudar | caso mude | als dat verandert |
+mocht dat veranderen | sollte sich das andern | falls sich das andert | si cela change | si ma situation
 """)
 
 NOT_INTERESTED = phrases("""
@@ -259,7 +291,8 @@ interest | lost interest | no thank you | no thanks | no thx | thanks but no | t
 but no | thank you , but no | i'll pass | i will pass | going to pass | have to pass | we'll pass | we will
 pass | i decline | must decline | have to decline | respectfully decline | politely decline | not for me |
 not for us | isn't for me | isn't for us | not my thing | not my cup | not a fit | not a good fit | not the
-right fit | isn't a fit | isn't a good fit | isn't the right | not a match | not what i'm looking for | not
+right fit | isn't a fit | isn't a good fit | isn't the right | not a match | not … be a good
+match | not … a good match | closely with my career | not what i'm looking for | not
 what i am looking for | not looking | not actively looking | not in the market | not open to | not
 considering | no need | don't need | do not need | not needed | not relevant | not applicable | isn't
 relevant | not a priority | isn't a priority | no plans to | not planning | happy where i am | happy in my |
@@ -367,11 +400,11 @@ que | pas du tout | sans facon | pas preneur | pas mon truc | ne me correspond |
 m'attire pas | pas convaincu* | ne me convient | pas disponible pour | pas candidat* | j'ai trouve | j'ai
 accepte | deja trouve | pas de budget | n'externalisons pas | heureux ou | heureuse ou | j'aime mon |
 epanoui* | ca ira | non . | non ! | non , desole* | non , et | me quedo donde | me quedo en | quedarme donde
-| no trabajamos con | no trabajo con | contrato nuevo | nuevo contrato | firmar un contrato | rechazar |
-tener que rechazar | demasiado largo | demasiado lejos | trayecto | no va a cambiar | no creo que | de
-ninguna manera | para nada | no va conmigo | no es mi perfil | prefiero quedarme | no por mi parte | no me
-convence | no me atrae | no me apetece | no me sirve | no nos sirve | ya lo tenemos | lo tenemos cubierto |
-cubierto | ya estoy servido | no me mudo | he aceptado | ya he encontrado | no externalizamos | no hay
+| no trabajamos con | no trabajo con agencias | contrato nuevo | nuevo contrato | firmar un contrato |
+rechazar | tener que rechazar | demasiado largo | demasiado lejos | trayecto | no va a cambiar | no creo que
+| de ninguna manera | para nada | no va conmigo | no es mi perfil | prefiero quedarme | no por mi parte | no
+me convence | no me atrae | no me apetece | no me sirve | no nos sirve | ya lo tenemos | lo tenemos cubierto
+| cubierto | ya estoy servido | no me mudo | he aceptado | ya he encontrado | no externalizamos | no hay
 presupuesto | feliz aqui | muy a gusto | estoy bien aqui | no . | no ! | no y | blijf zitten | blijf waar |
 blijf liever | werken niet met | werk niet met | nieuw contract | contract getekend | teleurstellen | teleur
 te stellen | te lang zijn | te ver | reistijd | niet veranderen | liever niet | geen zin | niet mijn ding |
@@ -394,7 +427,18 @@ mio | no , e | no e | pass . | filled all | positions are filled | already fille
 feliz en mi trabajo | cubierto todas | plazas cubiertas | gelukkig in mijn | plekken … vervuld | alle
 vacatures | feliz no meu trabalho | preenchemos todas | vagas preenchidas | felice nel mio | coperto tutte |
 posizioni coperte | current role but | current job but | no , thank you | no , thanks | no , not | thanks
-but no thanks | thank you , no | thanks , no | no , we | no , i'm good
+but no thanks | thank you , no | thanks , no | no , we | no , i'm good | went with someone else | gone with
+someone | went in another direction | going in another direction | not relevant to us | passing on this |
+not something i'm | i'm good , thanks | we are set | i'm set | passt nicht fur | passt nicht so | haben das
+schon | machen das selbst | machen wir selbst | machen das intern | selbst inhouse | kommt fur mich nicht |
+kommt fur uns nicht | ist nichts fur | ca ne nous concerne | cela ne nous concerne | nous avons deja | j'ai
+deja | nous avons ce qu'il | on a ce qu'il | nous faisons … en interne | en interne deja | no va a ser
+posible | no seria para | estamos conformes | estamos contentos con | estamos bien asi | no quiero cambiar |
+doen het zelf | doen dit zelf | doen we zelf | hebben we al | hebben wij al | zijn al voorzien | is niets
+voor | is niks voor | nao e para a gente | nao e para nos | estamos bem servidos | fazemos internamente |
+nao faz sentido para | siamo gia coperti | facciamo internamente | lo facciamo noi | non rientra | non e di
+nostro interesse | non e di mio interesse | non di nostro interesse | net een nieuwe | al een nieuwe |
+hebben we net | not right for us | non vraiment pas | vraiment pas
 """)
 
 INTERESTED = phrases("""
@@ -534,7 +578,23 @@ quale azienda | chi e il cliente | buona idea | sarebbe bello | sarebbe ottimo |
 timing | what the package | trifft sich gut | das paket | tombe bien | que oportuno | el paquete | querria
 saber | querria conocer | komt mooi uit | wil ik weten | het pakket | a calhar | o pacote | queria saber |
 capita a proposito | il pacchetto | konnen wir reden | quand pouvons-nous | kunnen we praten | before i
-commit | hear what | savoir plus | d'en savoir plus | ravi de | ravie de | ravi d'en | ravie d'en
+commit | hear what | savoir plus | d'en savoir plus | ravi de | ravie de | ravi d'en | ravie d'en |
+how does it work | how does this work | how does the | how do you | how would | what does the | what would |
+can you explain | could you explain | do you support | do you offer | do you have | do you also | wie
+funktioniert | was wurde | was kostet das | wie geht es weiter | mehr zu erfahren | gerne erfahren |
+zuruckrufen | rufen sie mich | gefallt mir | gefallt uns | schick mal | unterlagen | preisliste | angebot
+schicken | comment ca marche | comment cela fonctionne | proposez-vous | faites-vous | est-ce que vous | en
+savoir davantage | les tarifs | le catalogue | como funciona | operan en | ofrecen | teneis | tienen
+disponibilidad | tienen casos | casos de exito | cuales son las | cuales son los | cual es el | que
+requisitos | platiquemos | me late | te late | queremos | ahora si aplica | nos interesa | nos encaja |
+hueco | hoe werkt | bieden jullie | hebben jullie | doen jullie ook | wat zijn de | gostei da ideia | gostei
+| explicar melhor | voces atendem | voces tem | voces fazem | qual e o prazo | qual e a | quais sao | me
+liga | manda mais | come funziona | potete inviarmi | potete mandarmi | potete dirmi | mi mandate | vorrei
+ordinare | il listino | avete disponibilita | quali sono | quali sarebbero | saremmo interessati |
+discount | rabatt | remise | descuento | korting | desconto | sconto | does your | do your | kostet | gibt
+es | integration | case study | whitepaper | brochure | un essai | una prueba | experimentar | una prova |
+proefperiode |
+when works | what works | what … cost | what kind of | makes yours | differ
 """)
 
 # A person who is away and says nothing else; looked for last.

@@ -14,19 +14,20 @@ _SHORT_CHARS = 90
 _WORDS = frozenset(
     phrases("""
 unsubscribe | unsubscribe me | stop | stopall | stop all | remove | remove me | opt out | opt-out | optout |
-opt me out | cancel | end | quit | take me off | take me off your list | no more emails | no more e-mails |
-no more | stop it | stop emailing | stop emails | unsub | delete me | delete my data | do not contact |
-do not contact me | don't contact me | leave me alone | stop spamming | spam | fuck off | get lost |
-remove from list | remove from your list | stop this | not interested unsubscribe | abmelden | abbestellen |
-austragen | stopp | keine weiteren e-mails | keine weiteren mails | keine werbung | loschen | bitte loschen
-| keine mails mehr | keine e-mails mehr | desabonner | desabonnement | desinscription | desinscrire |
-se desabonner | se desinscrire | me desabonner | me desinscrire | arret | arretez | plus de mails | stop pub
-| baja | dar de baja | darse de baja | darme de baja | cancelar suscripcion | no mas correos | no mas emails
-| desuscribir | desuscribirme | eliminar | borrar | basta | uitschrijven | afmelden | schrijf mij uit |
-schrijf me uit | geen mails meer | geen e-mails meer | verwijder mij | verwijderen | descadastrar |
-descadastre | cancelar inscricao | cancelar subscricao | remover | remova | sair | parar | pare | me remova
-| anular subscricao | cancellami | cancellatemi | cancellazione | disiscrivimi | disiscrivermi |
-disiscrizione | cancellarmi | rimuovimi | rimuovetemi | annulla iscrizione
+opt me out | cancel | cancel subscription | cancel my subscription | end | quit | take me off | take me off
+your list | no more emails | no more e-mails | no more | stop it | stop emailing | stop emails | unsub |
+delete me | delete my data | do not contact | do not contact me | don't contact me | leave me alone | stop
+spamming | spam | fuck off | get lost | remove from list | remove from your list | stop this | not
+interested unsubscribe | abmelden | abbestellen | austragen | stopp | keine weiteren e-mails | keine
+weiteren mails | keine werbung | loschen | bitte loschen | keine mails mehr | keine e-mails mehr |
+desabonner | desabonnement | desinscription | desinscrire | se desabonner | se desinscrire | me desabonner |
+me desinscrire | arret | arretez | plus de mails | stop pub | baja | dar de baja | darse de baja | darme de
+baja | cancelar suscripcion | no mas correos | no mas emails | desuscribir | desuscribirme | eliminar |
+borrar | basta | uitschrijven | afmelden | schrijf mij uit | schrijf me uit | geen mails meer | geen e-mails
+meer | verwijder mij | verwijderen | descadastrar | descadastre | cancelar inscricao | cancelar subscricao |
+remover | remova | sair | parar | pare | me remova | anular subscricao | cancellami | cancellatemi |
+cancellazione | disiscrivimi | disiscrivermi | disiscrizione | cancellarmi | rimuovimi | rimuovetemi |
+annulla iscrizione
 """)
 )
 # Of these, what means nothing else even behind other sentences.
@@ -48,7 +49,8 @@ _POLITE = re.compile(
 )
 _AFTER = re.compile(
     r"(?:\s?(?:please|pls|plz|thanks|thank you|thx|bitte|danke|merci|svp|gracias|por favor"
-    r"|graag|bedankt|alstublieft|aub|obrigad[oa]|grazie|per favore|now|immediately|asap"
+    r"|graag|s'il vous plait|s'il te plait|bedankt|alstublieft|aub|obrigad[oa]"
+    r"|grazie|per favore|now|immediately|asap"
     r"|me)){0,3}$"
 )
 
@@ -70,9 +72,13 @@ _REQUESTS = tuple(
         r"\b(?:remove|delete) (?:me|my (?:data|details|information|contact|e-?mail"
         r"|personal data))\b(?! from (?:the |this )?(?:thread|cc|bcc|copy|chain|loop|calendar|chat))",
         r"\btake me off\b|\b(?:be|get) (?:removed|taken off)\b.{0,40}" + _LIST,
-        rf"\bstop (?:{_MAIL}\w{{0,6}}) (?:me|us)\b|\bstop (?:sending|these|all|the"
+        rf"\bstop (?:{_MAIL}\w{{0,6}}) (?:me|us|our \w+|this (?:address"
+        rf"|e-?mail|account))\b|\bstop (?:sending|these|all|the"
         rf"|your) (?:me )?[\w\s]{{0,20}}(?:e-?mails?|messages?|mails?|spam)\b|\bstop (?:spamming|harassing)\b"
         rf"|\bstop sending (?:me|us|these|this|your|any|all|more|e-?mails?|mails?|messages|spam|stuff|it)\b",
+        r"\b(?:do not|don't|dont|never) (?:e-?mail|contact|message|write to) this (?:address|account|e-?mail"
+        r"|number)\b"
+        r"|\bnever (?:e-?mail|contact|message|write|call)(?: to)?(?: me| us)? again\b",
         rf"\b(?:do not|don't|dont|never) (?:ever )?{_MAIL}\w{{0,4}} (?:me|us)(?: (?:again|any ?more"
         rf"|any further|ever|in (?:the )?future))?(?:[.!,]|$|\s(?:again|any|ever|in (?:the )?future"
         rf"|with|or|about (?:this|these|that|your|any)))",
@@ -89,6 +95,15 @@ _REQUESTS = tuple(
         r"|e-?mails?|werbung|nachrichten) mehr (?:von|zu|schicken|senden|erhalten|bekommen)"
         r"|\bvon weiteren (?:e-?mails|mails|nachrichten|anfragen|kontakt\w{0,12}) (?:abzusehen"
         r"|absehen)",
+        r"\brefrain from (?:further |any )?(?:contact|e-?mail|send|writ|call|messag)\w*|\blose my (?:e-?mail"
+        r"|address|number|details)",
+        r"\baus (?:dem|der|den|ihrer|ihrem|ihren|eurer|allen) (?:\w+ )?(?:e-?mail-?)?(?:verteiler\w{0,3}"
+        r"|listen?|mailingliste|datenbank|adressliste|kartei)\b[\w\s]{0,20}(?:nehmen|entfernen|streichen|loschen"
+        r"|austragen|raus)\b|\b(?:unterlassen sie|unterlasst|verzichten sie auf)[\w\s,]{0,25}(?:kontakt|mail"
+        r"|e-mail|nachricht|anfrage|werbung|zusendung|an(?:zu)?schreiben)\w*|\bnicht (?:mehr|weiter|wieder"
+        r"|noch einmal|nochmals?) (?:an(?:zu)?schreiben|(?:zu )?kontaktieren|anmailen|anzumailen"
+        r"|belastigen)\b"
+        r"|\baus der liste streichen\b",
         r"\b(?:mochte|will|bitte) (?:mich|uns)[\w\s]{0,30}(?:abmelden|abbestellen|austragen)\b"
         r"|\b(?:horen sie|hor) auf\b[\w\s,]{0,20}(?:schreiben|schicken|kontaktieren|mailen)"
         r"|\bschreiben sie mi(?:r|ch)[\w\s]{0,12}nicht (?:mehr|wieder)"
@@ -106,22 +121,27 @@ _REQUESTS = tuple(
         r"\b(?:dar(?:me|nos)|denme|deme|dame|dadme|dadnos|dennos) de baja\b|\bno (?:me |nos )?(?:escrib"
         r"|contact|envi"
         r"|mand|molest)\w{1,6}[\w\s]{0,20}\bmas\b|\bno (?:quiero|deseo) (?:recibir|que me|mas)\b"
-        r"|\bdeje?n? de (?:enviar|escribir|contactar|mandar)\w{0,4}|\b(?:elimin|borr|quit"
-        r"|retir)\w{1,5}(?:me|nos)? (?:mis? (?:datos|correo|email|direccion)|de (?:su|la|tu"
-        r"|vuestra))|\bno vuelva\w? a (?:escribir|contactar|enviar)\w{0,3}",
+        r"|\bdej(?:ad|en|es|a|e) de (?:enviar|escribir|contactar|mandar|molestar)\w{0,4}"
+        r"|\b(?:elimin|borr|quit|retir)\w{1,5}(?:me|nos)? (?:mis? (?:datos|correo|email"
+        r"|direccion)|de (?:su|la|tu|vuestra))"
+        r"|\bno (?:me |nos )?(?:vuelv|volv)\w{1,5} a (?:escribir|contactar|enviar|mandar"
+        r"|llamar|molestar)\w{0,3}",
         r"\b(?:schrijf|meld) (?:mij|me|ons)(?: aub| alstublieft| graag)? (?:uit|af)\b"
         r"|\b(?:verwijder|haal) (?:mij|me|ons|mijn)\b[\w\s-]{0,40}|\bgeen (?:verdere "
         r"|e-?)?(?:mails?|e-?mails?|berichten) meer\b(?! over )|\b(?:mail|contacteer|benader|stuur"
         r"|schrijf) (?:mij|me|ons)\b[\w\s]{0,15}\bniet meer|\b(?:stop met|wil niet meer|wens geen"
         r"|wil geen)[\w\s]{0,20}(?:mailen|mails|sturen|benaderd|contact|ontvangen|schrijven)"
-        r"|\b(?:mij|me|ons) (?:graag )?(?:uitschrijven|afmelden)\b"
-        r"|\bstop met (?:mij |me |ons )?(?:te )?(?:mail|stur|benader|contact|schrijv|spam)\w{0,6}",
+        r"|\b(?:mij|me|ons) (?:graag )?(?:uitschrijven|afmelden)\b|\bgraag (?:uitschrijven|afmelden)\b"
+        r"|\bstop met (?:mij |me |ons )?(?:te )?(?:mail|stur|benader|contact|schrijv|spam)\w{0,6}"
+        r"|\bniet (?:meer|langer) (?:te )?(?:mailen|benaderen|contacteren|aanschrijven|bellen)\b",
         r"\b(?:remov|retir|exclu|delet|descadastr|elimin)\w{1,4}(?:-?me| meu| o meu| os meus"
         r"| meus)\b|\b(?:me|favor) (?:remov|retir|exclu|descadastr|tir)\w{1,3}\b"
         r"|\bnao (?:me )?(?:envi|mand|escrev|contat|contact)\w{1,5}(?: me"
         r"|-me)?[\w\s]{0,20}\bmais\b|\bnao (?:quero|desejo|gostaria de)(?: mais)? (?:receber"
-        r"|ser contat|ser contact|mais)|\bparem? de (?:me |nos )?(?:enviar|mandar|escrever|contat"
-        r"|contact)|\bcancelar (?:a |minha )?(?:minha )?(?:inscricao|subscricao|assinatura)",
+        r"|ser contat|ser contact|mais)|\bpar(?:a|e|em|ar) de (?:me |nos )?(?:enviar|mandar|escrever|contat"
+        r"|contact)\w*|\bnao entr\w{1,3} (?:mais )?em contac?to|\bnao precisam? (?:mais )?(?:me )?(?:de )?"
+        r"(?:enviar|mandar|escrever)\b(?! (?:o|a|os|as) )"
+        r"|\bcancelar (?:a |minha )?(?:minha )?(?:inscricao|subscricao|assinatura)",
         r"\bdisiscri\w{2,8}\b|\bapag\w{1,4}-me\b|\b(?:rimuov|cancell|toglie|elimin)\w{0,6}(?:mi|temi)\b"
         r"|\b(?:rimuov|cancell"
         r"|elimin)\w{1,4} (?:il mio|i miei|la mia)\b|\bnon (?:mi |ci )?(?:contatt|scriv|mand"
@@ -132,7 +152,8 @@ _REQUESTS = tuple(
 )
 _DENIED = re.compile(
     r"\b(?:don't|do not|dont|please don't|never|not|nicht|ne|no|niet|nao|non|didn't|did not"
-    r"|wasn't|isn't)\s(?:\w{1,12}\s){0,3}$"
+    r"|wasn't|isn't)\s"
+    r"(?:(?!(?:and|und|et|y|e|en|ed|but|aber|mais|pero|maar|mas|ma)\s)\w{1,12}\s){0,3}$"
 )
 _REPORTED = re.compile(
     r"\b(?:if (?:you|they|he|she|we|people|someone)|when (?:people|someone)|our (?:customers"

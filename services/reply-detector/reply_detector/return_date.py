@@ -151,7 +151,7 @@ _BACK = re.compile(
     r"|reabr\w{2,6}|reapert\w{1,4}|riapr\w{3,6}|riapertura|reouverture|rouvr\w{2,5}|reopen\w{0,3}"
     r"|regress\w{1,5}"
     r"|not (?:be )?(?:back )?before|(?:nicht )?vor dem|erst|avant le|antes del?|voor|prima del\w{0,3}"
-    r"|retomar\w{0,3}"
+    r"|retomar\w{0,5}"
     r"|volvemos|voltamos|torniamo|joignable|leggero|zuruckmelden|melde|hopefully)\b"
 )
 # German and Dutch put the word behind the day: `am Montag wieder da`, `maandag 4 mei zijn we er weer`.
@@ -181,9 +181,26 @@ _HABIT = re.compile(
     r"|temps partiel|chaque|horario|trabajo|cada|werk|werkdagen|iedere|elke|trabalho|lavoro|part-time"
     r"|ogni)\b[^.!?]*$"
 )
+_OPENING_DAY = _longest_first(_DAYS)
+_OPENING = re.compile(
+    rf"\b(?:{_OPENING_DAY})s?\s?(?:to|through|-|bis|au|al?|t/m|tot(?: en met)?|ate)\s?(?:{_OPENING_DAY})s?\b"
+    r"[^.!?\n]{0,14}?\b\d{1,2}(?::\d\d|h\d{0,2})?\s?(?:am|pm|uhr|h)?\s?(?:to|-|bis|as?|alle|tot|until|et|y|e)\s?\d"
+)
+# `24.12.2026-06.01.2027`: two days, not one number.
+_TIGHT_RANGE = re.compile(r"(?<=\d\d\d\d)-(?=\d{1,2}[./]\d)|(?<=\d\.)-(?=\d{1,2}\.)")
+_CALENDAR_WEEK = re.compile(
+    r"\b(bis(?: \w{1,14})? |until |tot en met |t/m |jusqu'a la )?(?:der )?(?:kw|kalenderwoche|week"
+    r"|semaine) ?(\d{1,2})\b"
+)
+# Words that begin an absence as well as a return: which of them it is shows behind the day.
+_EITHER = re.compile(r"\b(?:ab(?: dem)?|a partir d\w{1,3}|vanaf|a partire da\w{0,2}|des le)\b")
+_BEGINS_BEHIND = re.compile(
+    r"(?:(?!\b(?:wieder|zuruck|weer|terug|de nuevo|nouveau|novamente|di nuovo|retour)\b)[^!?\n]){0,40}?"
+    r"\b(?:nicht|bis|abwesend|jusqu'|hasta|tot|t/m|ate|fino|niet|no estare|nao estarei|non saro)\b"
+)
 _WEEK_STEMS = ("week", "weken", "woche", "sem", "set")
 _SENT_ON = re.compile(
-    r"\b(?:sent|wrote|dated|received|gesendet|envoye|enviado|verzonden|inviato)\b[^.]{0,20}$"
+    r"\b(?:hours|zeiten|kantooruren|openingstijden|horaires|horario|orari\w?|sent|wrote|dated|received|gesendet|envoye|enviado|verzonden|inviato)\b[^.]{0,20}$"
 )
 
 
@@ -221,7 +238,7 @@ def find(
     """
     if written is None:
         return None
-    text = folded[:TEXT_LIMIT_CHARS]
+    text = _TIGHT_RANGE.sub(" - ", folded[:TEXT_LIMIT_CHARS])
     until_word = _CLEAR_UNTIL if clear_cue else _UNTIL
     if (cue_needed or clear_cue) and not any(
         cue.search(text) for cue in (until_word, _BACK, _AGAIN, _DURATION)
@@ -252,6 +269,8 @@ def _rank(text: str, mention: _Mention, until_word: re.Pattern[str]) -> int:
     if mention.lasts:
         return 2
     back, until, begins = _last(_BACK, sentence), _last(until_word, sentence), _last(_FROM, sentence)
+    if 0 <= back == _last(_EITHER, sentence) and _BEGINS_BEHIND.match(text, mention.end):
+        return 0
     if back >= 0 or (begins < 0 and _back_behind(text, mention.end)):
         return 3
     if until >= 0 and until >= begins:
@@ -295,7 +314,10 @@ def _ranges(text: str, written: date) -> Iterator[_Mention]:
 
 
 def _relative(text: str, written: date) -> Iterator[_Mention]:
+    opening = _OPENING.search(text)
     for match in _WEEKDAY.finditer(text):
+        if opening and opening.start() <= match.start() < opening.end():
+            continue
         told = text[max(0, match.start() - _CUE_REACH_CHARS) : match.start()]
         if not _NUMBER_BEHIND.match(text[match.end() : match.end() + 12]) and not _HABIT.search(told):
             ahead = (_DAYS[match[1] or "monday"] - written.weekday()) % 7 or 7
@@ -327,6 +349,8 @@ def _vague(text: str, written: date) -> Iterator[_Mention]:
             yield from _month_only(match, written)
     for match in _DAY_ONLY.finditer(text):
         yield from _day_only(match, written)
+    for match in _CALENDAR_WEEK.finditer(text):
+        yield from _calendar_week(match, written)
 
 
 def _period_end(match: re.Match[str], written: date) -> Iterator[_Mention]:
@@ -367,6 +391,15 @@ def _day_only(match: re.Match[str], written: date) -> Iterator[_Mention]:
         if found >= written:
             yield _Mention(match.span(at), found, vague=True)
             return
+
+
+def _calendar_week(match: re.Match[str], written: date) -> Iterator[_Mention]:
+    """`back in week 38`: its Monday; `until week 37`: its Sunday."""
+    year, week, _ = written.isocalendar()
+    number = int(match[2])
+    if 1 <= number <= 52:
+        day = date.fromisocalendar(year + (number < week), number, 7 if match[1] else 1)
+        yield _Mention(match.span(2), day, vague=True)
 
 
 def _next_month(month: int, written: date) -> date:

@@ -85,159 +85,159 @@ _ooo until | _ooo through | _am ooo | i'm ooo | _ooo from | out on pto | wieder 
 | out of office | out of the office | out-of-office | out of my office | away from the office | away from my
 desk | away from my office | away from my email | not in the office | on annual leave | on leave | on
 vacation | on holiday | on my holiday | on parental leave | on maternity leave | on paternity leave | on
-sick leave | on sabbatical | on a sabbatical | on pto | on a business trip | am currently away | i am away |
-i'm away | i will be away | i'll be away | am traveling | am travelling | currently traveling | currently
-travelling | will be traveling | will be travelling | currently unavailable | office is closed | offices are
-closed | our office will be closed | will be out until | am out until | away until | offline until | not be
-available until | unavailable until | be unavailable from | no longer with the company | no longer with | no
-longer works | no longer work | no longer employed | has left the company | have left the company | have
-left | is no longer at | am no longer at | nicht im buro | nicht im hause | ausser haus | ausserhaus | im
-urlaub | in urlaub | im jahresurlaub | bin abwesend | derzeit abwesend | zurzeit abwesend | zur zeit
-abwesend | momentan abwesend | aktuell abwesend | bis einschliesslich | nicht erreichbar | nicht am platz |
-nicht am arbeitsplatz | in elternzeit | im mutterschutz | auf dienstreise | auf geschaftsreise | nicht
-persoenlich erreichbar | buro ist geschlossen | betriebsferien | nicht mehr im unternehmen | nicht mehr fur
-| nicht mehr bei | abwesenheit | bin ich abwesend | nicht verfugbar | unternehmen verlassen | bin im urlaub
-| absent du bureau | absente du bureau | actuellement absent | actuellement en conge | absent jusqu |
-absente jusqu | absent(e) | suis absent | serai absent | en conges | en conge | en vacances | hors du bureau
-| pas au bureau | indisponible | en deplacement | en arret maladie | conge maternite | conge de maternite |
-conge parental | absent du | absente du | bureaux sont fermes | bureaux seront fermes | ne travaille plus |
-ne fait plus partie | a quitte l | ai quitte | de retour le | mon absence | absence du bureau | fuera de la
-oficina | fuera de oficina | fuera del despacho | estoy de vacaciones | de vacaciones | estoy ausente |
-estare ausente | me encuentro ausente | me encuentro fuera | estare fuera | estoy fuera | no estare
-disponible | no estoy disponible | de permiso | de viaje | baja maternal | baja por | mi ausencia | ya no
-trabaja | ya no trabajo | oficina permanecera cerrada | no me encuentro en la oficina | niet op kantoor |
-niet aanwezig | ben afwezig | momenteel afwezig | afwezig van | afwezig tot | ben ik afwezig | met vakantie
-| op vakantie | met verlof | zwangerschapsverlof | ouderschapsverlof | buiten kantoor | niet bereikbaar | op
-zakenreis | kantoor is gesloten | niet meer werkzaam | mijn afwezigheid | wegens vakantie | beperkt
-bereikbaar | fora do escritorio | fora da empresa | ausente do escritorio | estou ausente | estarei ausente
-| estou de ferias | de ferias | em ferias | estarei fora | estou fora | em viagem | licenca maternidade |
-licenca-maternidade | em licenca | de licenca | ausente ate | nao estarei disponivel | encontro-me ausente |
-encontro-me de ferias | me encontro ausente | minha ausencia | nao trabalha mais | ja nao trabalha | estarei
-de ferias | fuori sede | fuori ufficio | sono assente | saro assente | sono in ferie | saro in ferie | in
-ferie | assente dall'ufficio | assente fino | assente dal | non sono in ufficio | in congedo | in maternita
-| in viaggio di lavoro | in trasferta | ufficio chiuso | uffici chiusi | uffici saranno chiusi | non lavora
-piu | non lavoro piu | mia assenza | saro fuori | temporaneamente assente | out sick | off sick | sick leave
-| i am unwell | i'm unwell | called for jury | attending a conference | at a conference | attending an |
-attending the | maternity leave | paternity leave | parental leave | away from work | not reading email |
-not checking email | not reading my email | am not checking | _ooo this | _ooo today | _ooo till | ooo - |
-i'm off | i am off | i'm out until | i'm out this | currently out | currently off | i am out until | i am
-out from | i'm out from | work part-time | working part-time | my working days are | my working hours are |
-our working hours | office hours are | office is now closed | closed for the | are closed from | be closed
-from | be closed for | summer break | winter break | annual shutdown | out of town | traveling for business
-| travelling for business | travelling on business | traveling on business | travelling with limited |
-traveling with limited | be travelling | business trip | taking some time off | taking time off | on jury
-duty | on study leave | on compassionate leave | on bereavement leave | on family leave | on medical leave |
-on personal leave | on honeymoon | am not available | i'm not available | will be unavailable | be away
-until | be away from | away on | away this week | away today | away with no | am away | i'll be off | not
-working today | not at work | not in office | no longer part of | no longer an employee | has left | is no
-longer employed | left the company | left the organi | will not be read until | won't be checking | erkrankt
-| krankheitsbedingt | krankgeschrieben | elternzeit | mutterschutz | urlaubsbedingt | mache gerade urlaub |
-habe urlaub | bin verreist | im wohlverdienten | auf einer messe | auf einer konferenz | auf einer tagung |
-auf reisen | bin unterwegs | nicht zu erreichen | nicht anwesend | nicht in der firma | ausser dienst |
-freie tage | _frei und | habe ich frei | ich habe frei | einer fortbildung | auf fortbildung | auf schulung
-| auf seminar | in terminen | ganztagig | in teilzeit | meine arbeitszeiten | unsere burozeiten |
-geschlossen | nicht besetzt | betriebsurlaub | weihnachtsurlaub | nur eingeschrankt erreichbar |
-eingeschrankt erreichbar | schwer erreichbar | nicht mehr tatig | nicht mehr angestellt | unternehmen tatig
-| ausgeschieden | bis auf weiteres | ausserhalb des buros | bin nicht da | nicht im dienst | bin erst | _ooo
-bis | je suis absent | conges annuels | conges payes | arret maladie | arret de travail | conge paternite |
-en formation | en seminaire | en conference | en reunion toute | en rtt | je serai en | je serai absent |
-n'est plus joignable | pas joignable | injoignable | pas disponible | ne serai pas disponible | absent pour
-| absent ce | absente ce | absent le | absente le | absent pendant | absente pendant | absent pour une |
-temps partiel | bureaux seront | bureau est ferme | sont fermes | est ferme | a quitte la | a quitte notre |
-quitte l'entreprise | quitte la societe | ne fais plus partie | ne travaille plus pour | ne travaille plus
-chez | en voyage | absent de mon | absente de mon | absent de | absente de | en repos | ferme pour | estoy
-de baja | de baja medica | de baja por | de baja mater | de baja pater | baja laboral | baja medica |
-licencia medica | licencia de | de licencia | fuera de mi escritorio | fuera del pais | actualmente ausente
-| actualmente fuera | me encuentro de | me encuentro en un | estare de vacaciones | estare de viaje | en un
-congreso | en un curso | en una formacion | en un evento | unos dias de descanso | no me encuentro
-disponible | no estare en la oficina | no estoy en la oficina | oficinas permaneceran cerradas |
-permaneceran cerrad | estaran cerradas | estara cerrad | mi horario | horario laboral | dejado de formar
-parte | no forma parte | ya no forma | ya no pertenece | no sera leido | no seran leidos | dia libre | dias
-libres | disfrutando de | ik ben afwezig | afwezig t/m | afwezig wegens | wegens ziekte | ben ik ziek | ben
-ziek | ziekteverlof | met zwanger | op een congres | op een conferentie | op een beurs | op reis | vrije
-dagen | ben ik vrij | ben vrij | t/m vrij | ben ik er niet | ben er niet | uit de running | niet beschikbaar
-| niet in de gelegenheid | is gesloten | zijn gesloten | kantoor gesloten | werk niet langer | niet meer in
-dienst | uit dienst | werk op maandag | werk op dinsdag | werkdagen zijn | parttime | werk niet op | van
-mijn vakantie | op cursus | op training | afwezig op | ben op vakantie | op zaken | estou em ferias | gozo
-de ferias | periodo de ferias | atestado medico | licenca medica | licenca paternidade | licenca-paternidade
-| licenca parental | baixa medica | de baixa | afastad | em treinamento | em um treinamento | em formacao |
-num congresso | em um congresso | em um evento | viagem a trabalho | em viagem de | nao estarei no | nao
-estou no escritorio | nao me encontro | fora de escritorio | fora por | escritorios estarao | escritorio
-estara | estarao encerrad | estara encerrad | estaremos fechad | estara fechad | encontra-se encerrad | nao
-faz mais parte | ja nao trabalho | nao trabalho mais | ja nao exerc | deixei de trabalhar | trabalho apenas
-| horario de trabalho | meio periodo | estarei em ferias | me encontro de | me encontro em | estarei em
-viagem | dias de folga | de folga | sono in malattia | in malattia | congedo di maternita | congedo
-parentale | congedo di | in vacanza | sono in viaggio | corso di formazione | sono impegnat | fuori stanza |
-fuori dall'ufficio | non saro in ufficio | non sono disponibile | non saro disponibile | non saro
-raggiungibile | non raggiungibile | uffici resteranno | ufficio restera | resteranno chius | rimarranno
-chius | uffici sono chiusi | restera chius | chiuso per | chiusi per | chiusura estiva | non fa piu parte |
-non collabora piu | ho lasciato l'azienda | ha lasciato l'azienda | part-time | part time | mi trovo in
-ferie | mi trovo fuori | in aspettativa | in permesso | assente per | ben niet op kantoor | ben niet op mijn
-| ben ik niet op kantoor | ben ik niet aanwezig | ben ik niet bereikbaar | ben ik niet beschikbaar | ben ik
-niet in de | ik ben er niet | ben er tot | ben er van | currently on leave | currently on holiday |
-currently on vacation | currently on annual | currently on a business | currently on parental | currently on
-maternity | only work on | only work mon | only work tue | only work wed | i only work part | only work thu
-| i work part | do not work on fri | do not work on mon | do not work on wed | don't work on fri | don't
-work on mon | don't work on wed | arbeite nur mo | arbeite nur di | arbeite nur vor | arbeite nur von |
-arbeite nur am | deixei a empresa | nao faz parte da empresa | nao faz parte do quadro | nao faz parte da
-equipe | nao faz parte dos | _afwezig | _abwesend | _ausente | _assente | _absent_ | _absente_ | habe das
-unternehmen | hat das unternehmen | unternehmen zum | zum ende des monats verlassen | werkzaam bij | mei
-vrij | ik ben vrij | ben t/m | until further notice | out of the country | i am abroad | i'm abroad |
-currently abroad | overseas | in the field | on secondment | in a workshop | all-day workshop | training
-course | on a course | in training | at an event | recovering from | due to illness | in hospital | unable
-to respond | unable to reply | unable to answer | not able to respond | not able to reply | not be able to
-respond | not be able to reply | cannot respond | former employee | i have retired | have now retired | has
-retired | few days off | day off | days off | a week off | weeks off | taking a few days | taking a break |
-no internet | without internet | offline | high volume of e | do not have access to this account | is closed
-today | closed today | closed until | closed on | we are closed | we will be closed | will be closed | shut
-down from | away recovering | on a retreat | at a trade | at an offsite | company offsite | team offsite |
-on a long weekend | in meetings all day | back-to-back meetings | have limited availability | limited
-availability | with my family | on a trip | away for | vaterschaftsurlaub | vaterschaft | im ausland | ins
-ausland | ohne internet | sporadisch | im workshop | in einem workshop | in einer schulung | auf einem
-seminar | auf einem kongress | auf dem kongress | in einer klausur | auf lehrgang | auf montage | beim
-kunden | in kur | in reha | nach einer operation | nach meiner operation | im krankenhaus | mai urlaub |
-urlaub und | bis zum urlaub | ich habe urlaub | habe ich urlaub | im ruhestand | in den ruhestand | in rente
-gegangen | nicht mehr aktiv | nicht mehr beschaftigt | nicht mehr in unserem | nicht mehr bei uns | keine
-e-mails bearbeiten | keine mails bearbeiten | nicht beantworten | nicht bearbeiten | nicht antworten | ein
-paar tage | paar tage offline | einige tage | betriebsausflug | bleibt geschlossen | haben geschlossen |
-macht betriebs | sabbatical | auszeit | sonderurlaub | resturlaub | bildungsurlaub | brueckentag |
-bruckentag | feiertags | quelques jours | jours de repos | a l'etranger | sans acces | sans connexion |
-connexion intermittente | en atelier | en stage | en salon | sur un salon | en clientele | pas en mesure de
-| ne suis pas en mesure | souffrant | hospitalis | suite a une operation | a la retraite | en retraite |
-paternite | conge sabbatique | conge sans solde | jour ferie | est fermee | sera fermee | sera ferme |
-seront fermees | seront fermes | ferme ce | n'exerce plus | n'est plus active | n'est plus utilisee | plus
-chez | ne pourrai repondre | ne pourrai pas repondre | ne peux pas repondre | en pause | indisponibilite |
-ne lis pas | unos dias | en el extranjero | sin acceso a | sin internet | sin conexion | conexion
-intermitente | excedencia | por motivos de salud | motivos personales | por enfermedad | tras una operacion
-| por una operacion | jubilad | no puedo atender | no podre atender | no podre responder | no puedo
-responder | no leere | esta cerrado | esta cerrada | estara cerrado | permanecera cerrad | por festivo | ya
-no esta activa | ya no pertenec | ya no labora | ya no presta | en una feria | de congreso | en formacion |
-en capacitacion | de comision | en comision | fuera hasta | asuntos propios | vacaciones del | de descanso |
-de excedencia | vaderschapsverlof | met vaderschap | in het buitenland | geen internet | zonder internet |
-slechte internet | een paar dagen | dagen vrij | vrij genomen | op een training | op een evenement | na een
-operatie | in het ziekenhuis | vanwege ziekte | met pensioen | oud-medewerker | niet meer actief | niet
-beantwoorden | niet reageren | vandaag gesloten | wij zijn gesloten | gesloten van | gesloten tot | vanwege
-een feestdag | wegens de feestdag | wegens feestdag | feestdag | bijzonder verlof | geboorteverlof |
-onbetaald verlof | adoptieverlof | calamiteitenverlof | zit ik in | niet werkzaam | uns dias | alguns dias |
-no exterior | no estrangeiro | fora do pais | sem internet | sem acesso | conexao instavel | por motivos de
-saude | motivos pessoais | motivo de doenca | apos uma cirurgia | cirurgia | aposent | reformei | reformad |
-nao consigo responder | nao poderei responder | nao lerei | esta fechad | esta encerrad | estaremos encerrad
-| feriado | nao pertence | nao esta ativ | ja nao esta | numa feira | em uma feira | em workshop | num
-workshop | em recesso | recesso | licenca sem | qualche giorno | giorni liberi | giorni di riposo |
-all'estero | senza accesso | senza internet | connessione instabile | motivi di salute | motivi personali |
-per malattia | in ospedale | dopo un intervento | intervento chirurgico | in pensione | non posso rispondere
-| non potro rispondere | non saro in grado | non leggero | oggi e chiuso | sara chius | saranno chius | per
-la festivita | non fa piu | non e piu attiv | in fiera | ad una fiera | a una fiera | ad un congresso | a un
-convegno | a un congresso | a un corso | in un workshop | ferie dal | di paternita | congedo | hospitalized
-| hospitalised | hospitalizad | zit tot eind | zit ik tot | ik zit tot | finished for the week | at a client
-site | at a customer site | client site | is checked once | is only checked | ist nicht mehr in | arbeitet
-nicht mehr | langes wochenende | ferienzeit | verreist | pas a mon poste | n'est plus dans nos | n'est plus
-dans l' | n'est plus dans la | faisons le pont | chez un client | ma semaine est | suis parti en | suis
-partie en | ya no esta en la empresa | no me encuentro en mi | hacemos puente | en casa de un cliente | con
-un cliente | werkt hier niet meer | werkt niet meer | niet op mijn werkplek | bij een klant | lang weekend |
-ja nao se encontra | nao me encontro no | num cliente | em um cliente | fazemos ponte | facciamo il ponte |
-non e piu in azienda | non sono alla mia | presso un cliente | sono via | long weekend | with limited email
-| not working on | i don't work on thur | am not working
+sick leave | on sabbatical | on a sabbatical | taking a sabbatical | on pto | on a business trip | am
+currently away | i am away | i'm away | i will be away | i'll be away | am traveling | am travelling |
+currently traveling | currently travelling | will be traveling | will be travelling | currently unavailable |
+office is closed | offices are closed | our office will be closed | will be out until | am out until |
+away until | offline until | not be available until | unavailable until | be unavailable from |
+no longer with the company | no longer with | no longer works | no longer work | no longer employed |
+has left the company | have left the company | have left | is no longer at | am no longer at | nicht im buro |
+nicht im hause | ausser haus | ausserhaus | im urlaub | in urlaub | im jahresurlaub | bin abwesend |
+derzeit abwesend | zurzeit abwesend | zur zeit abwesend | momentan abwesend | aktuell abwesend |
+bis einschliesslich | nicht erreichbar | nicht am platz | nicht am arbeitsplatz | in elternzeit | im
+mutterschutz | auf dienstreise | auf geschaftsreise | nicht persoenlich erreichbar | buro ist geschlossen |
+betriebsferien | nicht mehr im unternehmen | nicht mehr fur | nicht mehr bei | abwesenheit | bin ich
+abwesend | nicht verfugbar | unternehmen verlassen | bin im urlaub | absent du bureau | absente du bureau |
+actuellement absent | actuellement en conge | absent jusqu | absente jusqu | absent(e) | suis absent | serai
+absent | en conges | en conge | en vacances | hors du bureau | pas au bureau | indisponible | en deplacement
+| en arret maladie | conge maternite | conge de maternite | conge parental | absent du | absente du |
+bureaux sont fermes | bureaux seront fermes | ne travaille plus | ne fait plus partie | a quitte l | ai
+quitte | de retour le | mon absence | absence du bureau | fuera de la oficina | fuera de oficina | fuera del
+despacho | estoy de vacaciones | de vacaciones | estoy ausente | estare ausente | me encuentro ausente | me
+encuentro fuera | estare fuera | estoy fuera | no estare disponible | no estoy disponible | de permiso | de
+viaje | baja maternal | baja por | mi ausencia | ya no trabaja | ya no trabajo | oficina permanecera cerrada
+| no me encuentro en la oficina | niet op kantoor | niet aanwezig | ben afwezig | momenteel afwezig |
+afwezig van | afwezig tot | ben ik afwezig | met vakantie | op vakantie | met verlof | zwangerschapsverlof |
+ouderschapsverlof | buiten kantoor | niet bereikbaar | op zakenreis | kantoor is gesloten | niet meer
+werkzaam | mijn afwezigheid | wegens vakantie | beperkt bereikbaar | fora do escritorio | fora da empresa |
+ausente do escritorio | estou ausente | estarei ausente | estou de ferias | de ferias | em ferias | estarei
+fora | estou fora | em viagem | licenca maternidade | licenca-maternidade | em licenca | de licenca |
+ausente ate | nao estarei disponivel | encontro-me ausente | encontro-me de ferias | me encontro ausente |
+minha ausencia | nao trabalha mais | ja nao trabalha | estarei de ferias | fuori sede | fuori ufficio | sono
+assente | saro assente | sono in ferie | saro in ferie | in ferie | assente dall'ufficio | assente fino |
+assente dal | non sono in ufficio | in congedo | in maternita | in viaggio di lavoro | in trasferta |
+ufficio chiuso | uffici chiusi | uffici saranno chiusi | non lavora piu | non lavoro piu | mia assenza |
+saro fuori | temporaneamente assente | out sick | off sick | sick leave | i am unwell | i'm unwell | called
+for jury | attending a conference | at a conference | attending an | attending the | maternity leave |
+paternity leave | parental leave | away from work | not reading email | not checking email | not reading my
+email | am not checking | _ooo this | _ooo today | _ooo till | ooo - | i'm off | i am off | i'm out until |
+i'm out this | currently out | currently off | i am out until | i am out from | i'm out from | work
+part-time | working part-time | my working days are | my working hours are | our working hours | office
+hours are | office is now closed | closed for the | are closed from | be closed from | be closed for |
+summer break | winter break | annual shutdown | out of town | traveling for business | travelling for
+business | travelling on business | traveling on business | travelling with limited | traveling with limited
+| be travelling | business trip | taking some time off | taking time off | on jury duty | on study leave |
+on compassionate leave | on bereavement leave | on family leave | on medical leave | on personal leave | on
+honeymoon | am not available | i'm not available | will be unavailable | be away until | be away from | away
+on | away this week | away today | away with no | am away | i'll be off | not working today | not at work |
+not in office | no longer part of | no longer an employee | has left | is no longer employed | left the
+company | left the organi | will not be read until | won't be checking | erkrankt | krankheitsbedingt |
+krankgeschrieben | elternzeit | mutterschutz | urlaubsbedingt | mache gerade urlaub | habe urlaub | bin
+verreist | im wohlverdienten | auf einer messe | auf einer konferenz | auf einer tagung | auf reisen | bin
+unterwegs | nicht zu erreichen | nicht anwesend | nicht in der firma | ausser dienst | freie tage | _frei
+und | habe ich frei | ich habe frei | einer fortbildung | auf fortbildung | auf schulung | auf seminar | in
+terminen | ganztagig | in teilzeit | meine arbeitszeiten | unsere burozeiten | geschlossen | nicht besetzt |
+betriebsurlaub | weihnachtsurlaub | nur eingeschrankt erreichbar | eingeschrankt erreichbar | schwer
+erreichbar | nicht mehr tatig | nicht mehr angestellt | unternehmen tatig | ausgeschieden | bis auf weiteres
+| ausserhalb des buros | bin nicht da | nicht im dienst | bin erst | _ooo bis | je suis absent | conges
+annuels | conges payes | arret maladie | arret de travail | conge paternite | en formation | en seminaire |
+en conference | en reunion toute | en rtt | je serai en | je serai absent | n'est plus joignable | pas
+joignable | injoignable | pas disponible | ne serai pas disponible | absent pour | absent ce | absente ce |
+absent le | absente le | absent pendant | absente pendant | absent pour une | temps partiel | bureaux seront
+| bureau est ferme | sont fermes | est ferme | a quitte la | a quitte notre | quitte l'entreprise | quitte
+la societe | ne fais plus partie | ne travaille plus pour | ne travaille plus chez | en voyage | absent de
+mon | absente de mon | absent de | absente de | en repos | ferme pour | estoy de baja | de baja medica | de
+baja por | de baja mater | de baja pater | baja laboral | baja medica | licencia medica | licencia de | de
+licencia | fuera de mi escritorio | fuera del pais | actualmente ausente | actualmente fuera | me encuentro
+de | me encuentro en un | estare de vacaciones | estare de viaje | en un congreso | en un curso | en una
+formacion | en un evento | unos dias de descanso | no me encuentro disponible | no estare en la oficina | no
+estoy en la oficina | oficinas permaneceran cerradas | permaneceran cerrad | estaran cerradas | estara
+cerrad | mi horario | horario laboral | dejado de formar parte | no forma parte | ya no forma | ya no
+pertenece | no sera leido | no seran leidos | dia libre | dias libres | disfrutando de | ik ben afwezig |
+afwezig t/m | afwezig wegens | wegens ziekte | ben ik ziek | ben ziek | ziekteverlof | met zwanger | op een
+congres | op een conferentie | op een beurs | op reis | vrije dagen | ben ik vrij | ben vrij | t/m vrij |
+ben ik er niet | ben er niet | uit de running | niet beschikbaar | niet in de gelegenheid | is gesloten |
+zijn gesloten | kantoor gesloten | werk niet langer | niet meer in dienst | uit dienst | werk op maandag |
+werk op dinsdag | werkdagen zijn | parttime | werk niet op | van mijn vakantie | op cursus | op training |
+afwezig op | ben op vakantie | op zaken | estou em ferias | gozo de ferias | periodo de ferias | atestado
+medico | licenca medica | licenca paternidade | licenca-paternidade | licenca parental | baixa medica | de
+baixa | afastad | em treinamento | em um treinamento | em formacao | num congresso | em um congresso | em um
+evento | viagem a trabalho | em viagem de | nao estarei no | nao estou no escritorio | nao me encontro |
+fora de escritorio | fora por | escritorios estarao | escritorio estara | estarao encerrad | estara encerrad
+| estaremos fechad | estara fechad | encontra-se encerrad | nao faz mais parte | ja nao trabalho | nao
+trabalho mais | ja nao exerc | deixei de trabalhar | trabalho apenas | horario de trabalho | meio periodo |
+estarei em ferias | me encontro de | me encontro em | estarei em viagem | dias de folga | de folga | sono in
+malattia | in malattia | congedo di maternita | congedo parentale | congedo di | in vacanza | sono in
+viaggio | corso di formazione | sono impegnat | fuori stanza | fuori dall'ufficio | non saro in ufficio |
+non sono disponibile | non saro disponibile | non saro raggiungibile | non raggiungibile | uffici resteranno
+| ufficio restera | resteranno chius | rimarranno chius | uffici sono chiusi | restera chius | chiuso per |
+chiusi per | chiusura estiva | non fa piu parte | non collabora piu | ho lasciato l'azienda | ha lasciato
+l'azienda | part-time | part time | mi trovo in ferie | mi trovo fuori | in aspettativa | in permesso |
+assente per | ben niet op kantoor | ben niet op mijn | ben ik niet op kantoor | ben ik niet aanwezig | ben
+ik niet bereikbaar | ben ik niet beschikbaar | ben ik niet in de | ik ben er niet | ben er tot | ben er van
+| currently on leave | currently on holiday | currently on vacation | currently on annual | currently on a
+business | currently on parental | currently on maternity | only work on | only work mon | only work tue |
+only work wed | i only work part | only work thu | i work part | do not work on fri | do not work on mon |
+do not work on wed | don't work on fri | don't work on mon | don't work on wed | arbeite nur mo | arbeite
+nur di | arbeite nur vor | arbeite nur von | arbeite nur am | deixei a empresa | nao faz parte da empresa |
+nao faz parte do quadro | nao faz parte da equipe | nao faz parte dos | _afwezig | _abwesend | _ausente |
+_assente | _absent_ | _absente_ | habe das unternehmen | hat das unternehmen | unternehmen zum | zum ende
+des monats verlassen | werkzaam bij | mei vrij | ik ben vrij | ben t/m | until further notice | out of the
+country | i am abroad | i'm abroad | currently abroad | overseas | in the field | on secondment | in a
+workshop | all-day workshop | training course | on a course | in training | at an event | recovering from |
+due to illness | in hospital | unable to respond | unable to reply | unable to answer | not able to respond
+| not able to reply | not be able to respond | not be able to reply | cannot respond | former employee | i
+have retired | have now retired | has retired | few days off | day off | days off | a week off | weeks off |
+taking a few days | taking a break | no internet | without internet | offline | high volume of e | do not
+have access to this account | is closed today | closed today | closed until | closed on | we are closed | we
+will be closed | will be closed | shut down from | away recovering | on a retreat | at a trade | at an
+offsite | company offsite | team offsite | on a long weekend | in meetings all day | back-to-back meetings |
+have limited availability | limited availability | with my family | on a trip | away for |
+vaterschaftsurlaub | vaterschaft | im ausland | ins ausland | ohne internet | sporadisch | im workshop | in
+einem workshop | in einer schulung | auf einem seminar | auf einem kongress | auf dem kongress | in einer
+klausur | auf lehrgang | auf montage | beim kunden | in kur | in reha | nach einer operation | nach meiner
+operation | im krankenhaus | mai urlaub | urlaub und | bis zum urlaub | ich habe urlaub | habe ich urlaub |
+im ruhestand | in den ruhestand | in rente gegangen | nicht mehr aktiv | nicht mehr beschaftigt | nicht mehr
+in unserem | nicht mehr bei uns | keine e-mails bearbeiten | keine mails bearbeiten | nicht beantworten |
+nicht bearbeiten | nicht antworten | ein paar tage | paar tage offline | einige tage | betriebsausflug |
+bleibt geschlossen | haben geschlossen | macht betriebs | sabbatical | auszeit | sonderurlaub | resturlaub |
+bildungsurlaub | brueckentag | bruckentag | feiertags | quelques jours | jours de repos | a l'etranger |
+sans acces | sans connexion | connexion intermittente | en atelier | en stage | en salon | sur un salon | en
+clientele | pas en mesure de | ne suis pas en mesure | souffrant | hospitalis | suite a une operation | a la
+retraite | en retraite | paternite | conge sabbatique | conge sans solde | jour ferie | est fermee | sera
+fermee | sera ferme | seront fermees | seront fermes | ferme ce | n'exerce plus | n'est plus active | n'est
+plus utilisee | plus chez | ne pourrai repondre | ne pourrai pas repondre | ne peux pas repondre | en pause
+| indisponibilite | ne lis pas | unos dias | en el extranjero | sin acceso a | sin internet | sin conexion |
+conexion intermitente | excedencia | por motivos de salud | motivos personales | por enfermedad | tras una
+operacion | por una operacion | jubilad | no puedo atender | no podre atender | no podre responder | no
+puedo responder | no leere | esta cerrado | esta cerrada | estara cerrado | permanecera cerrad | por festivo
+| ya no esta activa | ya no pertenec | ya no labora | ya no presta | en una feria | de congreso | en
+formacion | en capacitacion | de comision | en comision | fuera hasta | asuntos propios | vacaciones del |
+de descanso | de excedencia | vaderschapsverlof | met vaderschap | in het buitenland | geen internet |
+zonder internet | slechte internet | een paar dagen | dagen vrij | vrij genomen | op een training | op een
+evenement | na een operatie | in het ziekenhuis | vanwege ziekte | met pensioen | oud-medewerker | niet meer
+actief | niet beantwoorden | niet reageren | vandaag gesloten | wij zijn gesloten | gesloten van | gesloten
+tot | vanwege een feestdag | wegens de feestdag | wegens feestdag | feestdag | bijzonder verlof |
+geboorteverlof | onbetaald verlof | adoptieverlof | calamiteitenverlof | zit ik in | niet werkzaam | uns
+dias | alguns dias | no exterior | no estrangeiro | fora do pais | sem internet | sem acesso | conexao
+instavel | por motivos de saude | motivos pessoais | motivo de doenca | apos uma cirurgia | cirurgia |
+aposent | reformei | reformad | nao consigo responder | nao poderei responder | nao lerei | esta fechad |
+esta encerrad | estaremos encerrad | feriado | nao pertence | nao esta ativ | ja nao esta | numa feira | em
+uma feira | em workshop | num workshop | em recesso | recesso | licenca sem | qualche giorno | giorni liberi
+| giorni di riposo | all'estero | senza accesso | senza internet | connessione instabile | motivi di salute
+| motivi personali | per malattia | in ospedale | dopo un intervento | intervento chirurgico | in pensione |
+non posso rispondere | non potro rispondere | non saro in grado | non leggero | oggi e chiuso | sara chius |
+saranno chius | per la festivita | non fa piu | non e piu attiv | in fiera | ad una fiera | a una fiera | ad
+un congresso | a un convegno | a un congresso | a un corso | in un workshop | ferie dal | di paternita |
+congedo | hospitalized | hospitalised | hospitalizad | zit tot eind | zit ik tot | ik zit tot | finished for
+the week | at a client site | at a customer site | client site | is checked once | is only checked | ist
+nicht mehr in | arbeitet nicht mehr | langes wochenende | ferienzeit | verreist | pas a mon poste | n'est
+plus dans nos | n'est plus dans l' | n'est plus dans la | faisons le pont | chez un client | ma semaine est
+| suis parti en | suis partie en | ya no esta en la empresa | no me encuentro en mi | hacemos puente | en
+casa de un cliente | con un cliente | werkt hier niet meer | werkt niet meer | niet op mijn werkplek | bij
+een klant | lang weekend | ja nao se encontra | nao me encontro no | num cliente | em um cliente | fazemos
+ponte | facciamo il ponte | non e piu in azienda | non sono alla mia | presso un cliente | sono via | long
+weekend | with limited email | not working on | i don't work on thur | am not working
 """)
 
 # The adverbs of a standing note: it does not know when it will be read.
@@ -348,7 +348,10 @@ comunicazioni urgenti | se urgente | something urgent | if it can't wait | canno
 fire | need something before | need immediate | need assistance | requires immediate | very urgent |
 emergenc | dringend | eilig | eilt | pour toute question | d'ici la | para urgencias | urgencias | temas
 urgentes | cualquier consulta | cualquier asunto | bij dringend | spoedgevallen | spoed | voor dringend |
-mensagens urgentes | assuntos inadiaveis | urgencia | per emergenze | per qualsiasi | urgenze | urgenti
+mensagens urgentes | assuntos inadiaveis | urgencia | per emergenze | per qualsiasi | urgenze | urgenti |
+anything pressing | pressing matter | time-sensitive | time sensitive | nicht warten | keinen aufschub | pas
+attendre | no puede esperar | no pueda esperar | niet wachten | nao pode esperar | nao puder esperar | non
+puo aspettare | non puo attendere
 """),
     ),
     (
@@ -414,7 +417,8 @@ herzlichen dank fur ihre | merci pour votre | merci de votre | nous vous remerci
 remercie de votre | je vous remercie pour votre | j'ai bien recu votre | gracias por su | gracias por tu |
 muchas gracias por su | gracias por contactar | gracias por escribir | he recibido su | bedankt voor uw |
 dank voor uw | hartelijk dank voor uw | bedankt voor je | dank u voor uw | obrigado pelo seu | obrigada pelo
-seu | obrigado por | obrigado pela | agradeco o seu | agradecemos o seu | agradeco a sua | obrigado pelo
+seu | obrigado por | obrigado pela | obrigada pela |
+agradeco o seu | agradecemos o seu | agradeco a sua | obrigado pelo
 contato | grazie per la sua | grazie per il tuo | grazie per la tua | grazie per il suo | la ringrazio per |
 grazie per avermi | grazie per averci | vi ringrazio | grazie per il messaggio | grazie per la mail | thanks
 for getting in touch | thanks for your e | thank you for reaching | thank you for your interest | danke fur
@@ -494,7 +498,8 @@ brevedad | bericht ontvangen | reageren binnen | nemen zo snel mogelijk | zo spo
 responderemos o | responderemos em | retornaremos o | entraremos em contato | o mais breve possivel | le
 risponderemo | risponderemo al | risponderemo entro | al piu presto | la contatteremo | has received your |
 received your enquiry | received your inquiry | your reference is | your reference number | within 24 hours
-| within 48 hours | wurde unter der | wurde erfasst | ticket wurde | innerhalb von 24 | innerhalb von 48 |
+| within 48 hours | il tuo ticket | il suo ticket | ihr ticket | votre ticket | su ticket | uw ticket | je
+ticket | seu ticket | wurde unter der | wurde erfasst | ticket wurde | innerhalb von 24 | innerhalb von 48 |
 innerhalb von zwei | a bien ete enregistre | bien ete enregistree | sous le numero | sous 24 | sous 48 |
 vous repond sous | ha quedado registrad | ha sido registrad | le respondera en | en 24 horas | en 48 horas |
 is geregistreerd | onder nummer | binnen 24 uur | binnen 48 uur | binnen twee | foi registad | foi registrad
@@ -535,43 +540,50 @@ got back | just back from | i'm back from | i am back from | apologies for the d
 late | sorry for my late | slow to reply | nothing before then | nothing will happen before | i've moved |
 wait until you | i'll wait | _yeah | _yep | _sure, | _sure. | _sure! | _absolutely | _definitely | you
 mentioned | you asked | your company | your team | your product | your service | would love | i'd rather |
-the price | not looking | not the right | wrong person | try me | try again | try us | sprechen wir | reden wir | horen wir uns | telefonieren wir | rufen sie mich | ruf
-mich | rufen sie gern | rufen sie mich gern | ich rufe | ihre abwesenheit | deine abwesenheit | war im
-urlaub | war ich im | war letzte woche | war nicht im | war krank | war bis | daher erst jetzt | bin wieder
-zuruck aus | komme gerade aus | ich warte | passt, | passt. | danach gern | dann gern | davor wird | klingt
-| hort sich | interesse | spannend | melden sie sich gern | melden sie sich dann | kommen sie | auf mich zu
-| schicken sie | der preis | preis ist | vorher geht | suche nicht | ich suche | je vous rappelle |
-rappelez-moi | appelez-moi | je vous appelle | on s'appelle | j'etais | votre absence | message d'absence |
-votre reponse automatique | votre message automatique | revenez vers moi | recontactez | m'interesse | mais
-oui | j'attends votre | desole pour le retard | desolee pour le retard | desole du retard | ecrivez-moi |
-relancez-moi | ok pour | d'accord | avec plaisir | je ne cherche | le prix | apres cette date | a ce
-moment-la | te llamo | le llamo | llamame | llameme | estaba de | estaba fuera | estuve | acabo de volver |
-acabo de regresar | he vuelto | tu ausencia | su ausencia | mensaje de ausencia | tu respuesta automatica |
-pero me | escribeme | escribame | perdona el | perdon por | disculpa el | disculpe la | _vale, | espero a
-que | hablar entonces | el precio | no busco | por cierto | ik bel je | ik bel u | bel me | bel mij | ik was
-| je afwezigheid | uw afwezigheid | afwezigheidsmelding | je out-of-office | maar het | maar ik | ik wacht |
-mail me dan | mag je me | mail me | stuur me | late reactie | _prima, | ben ik onderweg | zullen we | klinkt
-| daarna graag | ik zoek | de prijs | ligo para si | ligo-lhe | te ligo | me ligue | ligue-me | estava de |
-estive_ | acabei de voltar | sua ausencia | mensagem de ausencia | sua resposta automatica | mas tenho |
-escreva-me | me escreva | me chame | me procure | desculpe a demora | desculpa a demora | nessa altura |
-aguardo o seu regresso | nao procuro | o preco | parabens | la richiamo | ti richiamo | mi chiami | chiamami
-| ero in ferie | ero fuori | ero assente | sono tornat | appena tornat | sua assenza | tua assenza | sua
-risposta automatica | tua risposta automatica | ma mi | mi scriva | scrivimi | mi scusi | scusa il | scusi
-il | attendo il suo | ne parliamo | riparlare | mi ricontatti | non cerco | il prezzo | not available for |
-available for a | sono in ritardo | scusate il | but i would | but i am interested | price is | look at this
-| look at it | look into this | look into it | look at your | will read it | read it when | let you know |
-pick it up | pick this up | let's_ | lets_ | about to go on | going on leave | going on holiday | going on
-vacation | before i go | think about it | think about this | schaue mir | schaue ich mir | sehe ich mir |
-sehe mir | ich gehe jetzt | gehe in urlaub | gehe jetzt | meinetwegen | je regarde | regarderai | je vous
-dis | je pars | on en reparle | on se parle | lo miro | lo mirare | te digo | le digo | me voy | lo hablamos
-| lo vemos | kijk ernaar | ik kijk er | kijk ik er | ik ga drie | ik ga op | ik ga volgende | daarna praten
-| laat het je weten | vejo quando | vou ver | digo algo | vou de ferias | vou sair | falamos no | falamos
-quando | guardo quando | lo guardo | le dico | ti dico | vado in | vado tre | ci aggiorniamo | le faccio
-sapere | ti faccio sapere | free until | available until | i'm free | i am free | libre hasta | libera fino
-| livre ate | vrij tot | frei bis | libre jusqu | my wife | my kids | my children | meine kinder | den
-kindern | mes enfants | mis hijos | mijn kinderen | meus filhos | miei figli | you've written | you have
-written | you wrote | your mail got | sie schreiben | votre quatrieme | properly | come back to you | i come
-back to you
+the price | not looking | not the right | wrong person | try me | try again | try us | sprechen wir | reden
+wir | horen wir uns | telefonieren wir | rufen sie mich | ruf mich | rufen sie gern | rufen sie mich gern |
+ich rufe | ihre abwesenheit | deine abwesenheit | war im urlaub | war ich im | war letzte woche | war nicht
+im | war krank | war bis | daher erst jetzt | bin wieder zuruck aus | komme gerade aus | ich warte | passt,
+| passt. | danach gern | dann gern | davor wird | klingt | hort sich | interesse | spannend | melden sie
+sich gern | melden sie sich dann | kommen sie | auf mich zu | schicken sie | der preis | preis ist | vorher
+geht | suche nicht | ich suche | je vous rappelle | rappelez-moi | appelez-moi | je vous appelle | on
+s'appelle | j'etais | votre absence | message d'absence | votre reponse automatique | votre message
+automatique | revenez vers moi | recontactez | m'interesse | mais oui | j'attends votre | desole pour le
+retard | desolee pour le retard | desole du retard | ecrivez-moi | relancez-moi | ok pour | d'accord | avec
+plaisir | je ne cherche | le prix | apres cette date | a ce moment-la | te llamo | le llamo | llamame |
+glad to talk | happy to talk | i'd be glad to speak | i'd be happy to speak |
+telefoniere ich | dann rufe | dan bel | bel ik je graag | bel ik u graag | la chiamo | ti chiamo | la sento |
+llameme | estaba de | estaba fuera | estuve | acabo de volver | acabo de regresar | he vuelto | tu ausencia
+| su ausencia | mensaje de ausencia | tu respuesta automatica | pero me | escribeme | escribame | perdona el
+| perdon por | disculpa el | disculpe la | _vale, | espero a que | hablar entonces | el precio | no busco |
+por cierto | ik bel je | ik bel u | bel me | bel mij | ik was | je afwezigheid | uw afwezigheid |
+afwezigheidsmelding | je out-of-office | maar het | maar ik | ik wacht | mail me dan | mag je me | mail me |
+stuur me | late reactie | _prima, | ben ik onderweg | zullen we | klinkt | daarna graag | ik zoek | de prijs
+| ligo para si | ligo-lhe | te ligo | me ligue | ligue-me | estava de | estive_ | acabei de voltar | sua
+ausencia | mensagem de ausencia | sua resposta automatica | mas tenho | escreva-me | me escreva | me chame |
+me procure | desculpe a demora | desculpa a demora | nessa altura | aguardo o seu regresso | nao procuro | o
+preco | parabens | la richiamo | ti richiamo | mi chiami | chiamami | ero in ferie | ero fuori | ero assente
+| sono tornat | appena tornat | sua assenza | tua assenza | sua risposta automatica | tua risposta
+automatica | ma mi | mi scriva | scrivimi | mi scusi | scusa il | scusi il | attendo il suo | ne parliamo |
+riparlare | mi ricontatti | non cerco | il prezzo | not available for | available for a | sono in ritardo |
+scusate il | but i would | but i am interested | price is | look at this | look at it | look into this |
+look into it | look at your | will read it | read it when | let you know | pick it up | pick this up |
+let's_ | lets_ | about to go on | going on leave | going on holiday | going on vacation | before i go |
+think about it | think about this | schaue mir | schaue ich mir | sehe ich mir | sehe mir | ich gehe jetzt |
+gehe in urlaub | gehe jetzt | meinetwegen | je regarde | regarderai | je vous dis | je pars | on en reparle
+| on se parle | lo miro | lo mirare | te digo | le digo | me voy | lo hablamos | lo vemos | kijk ernaar | ik
+kijk er | kijk ik er | ik ga drie | ik ga op | ik ga volgende | daarna praten | laat het je weten | vejo
+quando | vou ver | digo algo | vou de ferias | vou sair | falamos no | falamos quando | guardo quando | lo
+guardo | le dico | ti dico | vado in | vado tre | ci aggiorniamo | le faccio sapere | ti faccio sapere |
+free until | available until | i'm free | i am free | libre hasta | libera fino | livre ate | vrij tot |
+frei bis | libre jusqu | my wife | my kids | my children | meine kinder | den kindern | mes enfants | mis
+hijos | mijn kinderen | meus filhos | miei figli | you've written | you have written | you wrote | your mail
+got | sie schreiben | votre quatrieme | properly | come back to you | i come back to you | vi ricordo | ti
+ricordo | le ricordo | just a reminder | a reminder that | zur erinnerung | ich erinnere | os recuerdo | te
+recuerdo | ter herinnering | lembro que | relembro | is the one responsible | ist dafur zustandig | est
+responsable de | es el responsable | hiervoor verantwoordelijk | e o responsavel | e il responsabile | so i
+can | so that i can | send me a | send me the | damit ich | pour que je | para que pueda | zodat ik | para
+que eu | cosi posso | per poter
 """)
 
 # What mail programs of the languages put before the subject of an answer or of what they forward.
