@@ -160,6 +160,9 @@ async def settled(database: Database, flood: Flood) -> list[str]:
     inbound, enrollments = database.collection(names.INBOUND), database.collection(names.ENROLLMENTS)
     garbage = sum(map(is_garbage, range(flood.count)))
     ends = time.monotonic() + GRACE_SECONDS
+    # Counting costs: not before the last stop was seen.
+    while len(flood.stopped) < flood.count - garbage and time.monotonic() < ends:  # noqa: ASYNC110
+        await asyncio.sleep(LAST_LOOK_SECONDS)
     while True:
         open_messages = await inbound.count(
             {"workspace_id": WORKSPACE, "state": {"$ne": "settled"}}, limit=flood.count

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -11,7 +12,7 @@ from chassis import documents as names
 from chassis import faults
 from chassis.errors import Reject, Retry
 from chassis.store import Index
-from reply_detector import telemetry
+from reply_detector import store, telemetry
 from reply_detector.classify import classify
 from reply_detector.testing import (
     OUR_ID,
@@ -76,6 +77,82 @@ async def test_a_stop_is_published_again_under_the_same_id_until_it_was_carried_
     assert len(world.kafka.wide()) == 4
     assert len(world.kafka.causes()) == 2
     assert (await world.inbound(inbound))["state"] == "judged"
+
+
+async def test_many_at_once_are_carried_together_and_one_that_cannot_be_judged_keeps_none_of_them(
+    world: World,
+) -> None:
+    def defective(raw: bytes) -> Verdict:
+        if b"cursed" in raw:
+            raise ValueError("a defect")
+        return classify(raw)
+
+    parts = world.parts(defective)
+    texts = [f"{'cursed' if n == 5 else n}. {REPLY}" for n in range(30)]
+    ids = [await world.arrives(a_message(text)) for text in texts]
+    # What its version says is known from then on.
+    await parts.detector.settle(world.workspace, await world.arrives(a_message(REPLY)))
+    carried = [parts.detector.settle(world.workspace, inbound) for inbound in ids]
+    outcomes = await asyncio.gather(*carried, return_exceptions=True)
+    assert isinstance(outcomes.pop(5), ValueError)
+    assert set(outcomes) == {"judged"}
+    assert len(world.kafka.causes()) == 2 + 2 * 29
+    assert world.kafka.calls == 2
+
+
+async def test_whoever_is_asked_for_together_stays_within_their_own_workspace(world: World) -> None:
+    """Two organisations, and one Message-ID, address and id of a message in both."""
+    other = replace(world, workspace=uuid4(), kafka=world.kafka, mailbox=uuid4(), sequence=uuid4())
+    other.person, other.enrollment = uuid4(), uuid4()
+    await other.furnish()
+    parts = world.parts()
+    here, there = await world.arrives(a_message(REPLY)), await other.arrives(a_message(REPLY))
+    stray = await other.arrives(a_message(REPLY, thread="<unknown@ourco.example>", sender=OWN))
+    await asyncio.gather(
+        parts.detector.settle(world.workspace, here),
+        parts.detector.settle(other.workspace, there),
+        parts.detector.settle(other.workspace, stray),
+    )
+    told = {(stop.workspace_id, stop.enrollment_id or stop.person_id) for stop in world.kafka.stops()}
+    mine = {(world.workspace, world.enrollment), (world.workspace, world.person)}
+    assert told == mine | {(other.workspace, other.enrollment), (other.workspace, other.person)}
+
+
+async def test_what_is_too_much_to_be_read_together_is_read_one_by_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "MOST_FOUND", 2)
+    for _ in range(3):
+        await world.enroll(uuid4(), sequence_id=uuid4())
+    parts = world.parts()
+    ids = [await world.arrives(a_message(REPLY, thread=None)) for _ in range(3)]
+    await asyncio.gather(*(parts.detector.settle(world.workspace, inbound) for inbound in ids))
+    assert len(world.kafka.causes()) == 3 * 4
+
+
+async def test_of_two_that_judge_at_once_one_is_overtaken_and_goes_on_with_what_the_other_wrote(
+    world: World,
+) -> None:
+    inbound = await world.arrives(a_message(REPLY))
+    overtaken = telemetry.OVERTAKEN.labels("judge")
+    before, judged = overtaken._value.get(), telemetry.JUDGED.labels("reply", "thread")
+    counted = judged._value.get()
+    detectors = [world.parts().detector for _ in range(2)]
+    await asyncio.gather(*(each.settle(world.workspace, inbound) for each in detectors))
+    assert (overtaken._value.get() - before, judged._value.get() - counted) == (1, 1)
+    assert len(world.kafka.causes()) == 2
+
+
+async def test_soft_bounces_that_come_at_once_are_counted_one_after_another(world: World) -> None:
+    parts = world.parts()
+    ids = []
+    for number in range(3):
+        message_id = f"<n{number}@ourco.example>"
+        await world.deliver(world.enrollment, f"stage{number}", message_id)
+        ids.append(await world.arrives(a_bounce("4.2.2", message_id)))
+    await asyncio.gather(*(parts.detector.settle(world.workspace, inbound) for inbound in ids))
+    (stop,) = world.kafka.stops()
+    assert stop.event_type is StopReason.BOUNCED
 
 
 async def test_duplicate_pointers_at_the_same_moment_have_one_effect(world: World) -> None:

@@ -1,6 +1,8 @@
 """Carries out what a message owes, from judged to settled: publish, look if it is done, publish again."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
@@ -9,6 +11,8 @@ from chassis import faults
 from chassis.clock import Clock
 from chassis.documents import EnrollmentView, StoppedView, hold_id
 from chassis.kafka import Record
+from chassis.telemetry import CORRELATION_HEADER, correlated, correlation_id
+from chassis.together import Together
 from reply_detector import outgoing, telemetry
 from reply_detector.answers import is_told, notifications
 from reply_detector.corrections import corrected_at
@@ -63,6 +67,7 @@ class Carrying:
     ) -> None:
         self._outbox = outbox
         self._publisher = publisher
+        self._publish: Together[Sequence[Record], None] = Together(self._publish_all, isolates=True)
         self._suppression_id = suppression_id
         self._clock = clock
 
@@ -73,7 +78,7 @@ class Carrying:
             return await self._confirm(inbound, effect)
         if not inbound.get("publishes"):
             await self._suppress(inbound, effect)
-        await self._publish(inbound, effect)
+        await self._tell(inbound, effect)
         await faults.point("reply_detector.after_stop_publish")
         again_at = self._clock.in_real(again_seconds(inbound.get("publishes", 0) + 1))
         if not await self._outbox.published(inbound, again_at):
@@ -87,14 +92,20 @@ class Carrying:
         ids = [(self._suppression_id(arrival.workspace_id, kind, value), kind) for kind, value in values]
         await self._outbox.suppress(outgoing.suppressions(arrival, ids, effect))
 
-    async def _publish(self, inbound: Document, effect: Effect) -> None:
+    async def _tell(self, inbound: Document, effect: Effect) -> None:
         arrival, now = Arrival.read(inbound), self._clock.real_now()
         told = outgoing.messages(arrival, effect, now)
         if effect.amends or effect.releases:
             told += await self._taken_back(inbound, effect)
-        await self._publisher.publish([Record.of(message) for message in told])
+        await self._publish(records_of(told))
         for cause in effect.causes:
             telemetry.STOPS.labels(cause.reason.value).inc()
+
+    async def _publish_all(self, some: Sequence[Sequence[Record]]) -> list[None]:
+        """What many messages tell, at once."""
+        with correlated(None):  # each record has its own
+            await self._publisher.publish([record for records in some for record in records])
+        return [None] * len(some)
 
     async def _taken_back(self, inbound: Document, effect: Effect) -> list[Message]:
         """What a correction tells about whatever still stands as it was misread."""
@@ -109,19 +120,17 @@ class Carrying:
 
     async def _is_done(self, inbound: Document, effect: Effect) -> bool:
         workspace, since, now = inbound["workspace_id"], inbound["received_at"], self._clock.now()
-        for cause in effect.causes:
-            if not await self._outbox.is_done(workspace, cause, since, now):
-                return False
-        for wait in effect.waits:
-            if not await self._outbox.is_held(workspace, wait, since, now):
-                return False
+        asked = [
+            *(self._outbox.is_done(workspace, cause, since, now) for cause in effect.causes),
+            *(self._outbox.is_held(workspace, wait, since, now) for wait in effect.waits),
+        ]
+        if effect.notes:
+            asked.append(self._outbox.has_noted(workspace, [note.dispatch_id for note in effect.notes]))
+        if not all(await asyncio.gather(*asked)):
+            return False
         for amend in effect.amends:
             if await self._outbox.ended_by(workspace, amend):
                 return False
-        if effect.notes and not await self._outbox.has_noted(
-            workspace, [n.dispatch_id for n in effect.notes]
-        ):
-            return False
         return not (effect.releases and await self._still_set(Arrival.read(inbound), effect))
 
     async def _still_set(self, arrival: Arrival, effect: Effect) -> set[str]:
@@ -145,7 +154,7 @@ class Carrying:
         """Durable before it counts as settled; a crash in between tells it once more under the same id."""
         theirs = await self._outbox.enrollments(inbound["workspace_id"], inbound["answer"]["enrollments"])
         told = notifications(inbound, theirs, self._clock.real_now())
-        await self._publisher.publish([Record.of(message) for message in told])
+        await self._publish(records_of(told))
         telemetry.NOTIFICATIONS.labels(inbound["answer"]["kind"]).inc(len(told))
 
     async def _measure(self, inbound: Document, effect: Effect) -> None:
@@ -161,6 +170,14 @@ class Carrying:
             last = self._clock.at_real(max(view.written_at for view in ended))
             business = (last - inbound["received_at"]).total_seconds()
             telemetry.STOP_SECONDS.observe(max(0.0, business / self._clock.speed))
+
+
+def records_of(messages: Sequence[Message]) -> list[Record]:
+    """The records of messages, with the correlation id of whose piece of work they are."""
+    correlation = correlation_id()
+    common = () if correlation is None else ((CORRELATION_HEADER, correlation.encode()),)
+    records = map(Record.of, messages)
+    return [replace(record, headers=(*record.headers, *common)) for record in records]
 
 
 def _hold(release: Release) -> str:

@@ -1,5 +1,6 @@
 """Settles one stored message: judge, match, decide, write, carry out; and lets a person correct it."""
 
+import asyncio
 import logging
 from dataclasses import replace
 from datetime import datetime
@@ -14,7 +15,7 @@ from reply_detector.answers import answer_of, is_told
 from reply_detector.carrying import Carrying
 from reply_detector.decision import Found, Policy, decide
 from reply_detector.kept import match_document, verdict_document
-from reply_detector.looking import Looking
+from reply_detector.looking import Looking, is_soft
 from reply_detector.match import By
 from reply_detector.model import Arrival, Effect, State
 from reply_detector.verdict import Kind
@@ -51,6 +52,7 @@ class Detector:
         self._carrying = carrying
         self._clock = clock
         self._policy = policy
+        self._in_turn = asyncio.Lock()
 
     async def settle(self, workspace_id: UUID, inbound_id: UUID) -> State:
         """Carry one message as far as it goes now; the state that it is in afterwards.
@@ -76,6 +78,12 @@ class Detector:
     async def _judge(self, inbound: Document) -> Document:
         """The message as it stands after it was judged, by us or by somebody faster."""
         found = await self._looking.into(inbound)
+        if not is_soft(found):
+            return await self._write(inbound, found)
+        async with self._in_turn:  # each must see the one before it
+            return await self._write(inbound, await self._looking.back(found))
+
+    async def _write(self, inbound: Document, found: Found) -> Document:
         effect, answer = decide(found, self._policy), answer_of(found)
         owes = effect.is_owed or is_told({"answer": answer})
         to = State.JUDGED if owes else State.SETTLED

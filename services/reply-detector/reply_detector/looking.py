@@ -22,6 +22,8 @@ Classify = Callable[[bytes], Verdict]
 
 THREAD_FROM_BYTES = 64 * 1024
 """Judging a larger message takes long enough to be felt by whoever shares the event loop."""
+LARGE_AT_ONCE = 4
+"""One may have 25 MiB."""
 RULES_KEPT = 10_000
 """Versions never change."""
 IN_A_ROW = timedelta(days=30)
@@ -47,19 +49,22 @@ class Looking:
         self._sources = sources
         self._classify = classify
         self._known: dict[str, StopRules] = {}
+        self._large = asyncio.Semaphore(LARGE_AT_ONCE)
 
     async def into(self, inbound: Document) -> Found:
-        """All that can be found out about a message that just came."""
+        """All that can be found out about a message that just came, but for what was judged before it."""
         arrival = Arrival.read(inbound)
         workspace = arrival.workspace_id
         if inbound.get("source") == "sms":
             verdict, match = await self._text_message(inbound)
         else:
-            with timed(telemetry.CLASSIFY_SECONDS):
+            if inbound.get("size", 0) < THREAD_FROM_BYTES:
                 verdict = await self._verdict(arrival)
+            else:
+                async with self._large:
+                    verdict = await self._verdict(arrival)
             match = await find(workspace, arrival.mailbox_id, verdict, self._sources)
-        found = Found(arrival, verdict, match, await self._rules(workspace, match.enrollments))
-        return replace(found, soft_before=await self._soft_before(found))
+        return Found(arrival, verdict, match, await self._rules(workspace, match.enrollments))
 
     async def again(self, inbound: Document, arrival: Arrival, kind: Kind) -> Found:
         """What was found then, as a person calls it now; the enrollments as they are."""
@@ -71,9 +76,10 @@ class Looking:
         raw = await self._sources.raw(arrival.workspace_id, arrival.id)
         if raw is None:
             raise Reject("raw_missing", f"the bytes of message {arrival.id} are not stored")
-        if len(raw) < THREAD_FROM_BYTES:
-            return self._classify(raw)
-        return await asyncio.to_thread(self._classify, raw)
+        with timed(telemetry.CLASSIFY_SECONDS):
+            if len(raw) < THREAD_FROM_BYTES:
+                return self._classify(raw)
+            return await asyncio.to_thread(self._classify, raw)
 
     async def _text_message(self, inbound: Document) -> tuple[Verdict, Match]:
         """What is a reply by its words alone is one from a known phone only."""
@@ -97,8 +103,13 @@ class Looking:
             self._known |= {name: StopRules.read(version.document) for name, version in found.items()}
         return {e: self._known[version] for e, version in pinned.items() if version in self._known}
 
-    async def _soft_before(self, found: Found) -> set[str]:
-        is_soft = found.verdict.kind is Kind.BOUNCE and found.match.by is By.THREAD
-        if not is_soft or not failures(found.verdict, found.match, Severity.SOFT):
-            return set()
-        return await self._sources.soft_bounces(found.arrival, found.match.people, IN_A_ROW)
+    async def back(self, found: Found) -> Found:
+        """With the soft bounces that were judged before it."""
+        before = await self._sources.soft_bounces(found.arrival, found.match.people, IN_A_ROW)
+        return replace(found, soft_before=before)
+
+
+def is_soft(found: Found) -> bool:
+    """Whether it is a bounce that may be one in a row."""
+    by_id = found.verdict.kind is Kind.BOUNCE and found.match.by is By.THREAD
+    return by_id and bool(failures(found.verdict, found.match, Severity.SOFT))

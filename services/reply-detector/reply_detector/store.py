@@ -1,21 +1,27 @@
 """The detector's documents: what arrived and what became of it, and the few things it reads of others.
 
-Every query names its workspace, but for the sweep's `waiting`, which serves all workspaces at once.
+Every query names its workspace, but for the sweep's `waiting`, which serves all workspaces at once. What is
+asked of every message is asked for many in one query, and written for many in one write (`Together`): each
+method is about one message all the same, and gets what is its own.
 """
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
-from uuid import UUID
+from functools import partial
+from typing import Any, TypeVar
+from uuid import UUID, uuid4
 
 from chassis import documents as names
 from chassis.documents import DeliveryView, EnrollmentView, SentView, StoppedView, VersionView
-from chassis.store import Database, Document, Index
+from chassis.store import Collection as Documents
+from chassis.store import Database, Document, Index, UpdateOne
+from chassis.together import Together
 from reply_detector.match import By, Match
 from reply_detector.model import Amend, Arrival, Cause, State, Wait, move
 from reply_detector.outgoing import ISSUER
-from segue_contracts.events import ANSWERED, AnswerKind, StopReason
+from segue_contracts.events import AnswerKind, StopReason
 from segue_contracts.message import Scope
 
 INDEXES = (
@@ -45,8 +51,29 @@ INDEXES = (
 SIGNS_OF_LIFE = [kind.value for kind in (AnswerKind.REPLY, AnswerKind.AUTO_REPLY, AnswerKind.OPT_OUT)]
 """A mailbox that answers is not full any more."""
 WITHOUT_RAW: Document = {"raw": 0}
+ENDED: Document = {"ended": 1, "tombstone": 1, "revoked": 1, **StoppedView.PROJECTION}
+HOLD: Document = {"changed_at": 1, "lifted_at": 1, "until": 1}
+DUE: Document = {"workspace_id": 1, "state": 1, "again_at": 1, "tries": 1}
+"""What the sweep needs to take a message."""
 MOST_ENROLLMENTS = 500
 """Of one message; one person in more live sequences than this is a producer's mistake."""
+MOST_TOGETHER = 100
+"""Messages in one query or write."""
+GATHER_SECONDS = 0.03
+"""How long the first of them waits for others: half a dozen operations later it is still a group."""
+MOST_FOUND = 5000
+"""For all of them; if there may be more, each is asked for alone."""
+
+Key = tuple[UUID, Any]
+"""A workspace and the id of a document in it."""
+Change = tuple[Document, Document, Document]
+"""A message, the state that it must be in, and the update."""
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class TooMany(RuntimeError):
+    """Together these have more than can be read at once."""
 
 
 class DetectorStore:
@@ -63,6 +90,24 @@ class DetectorStore:
         self._holds = database.collection(names.HOLDS)
         self._suppressions = database.collection(names.SUPPRESSIONS)
         self._results = database.collection(names.COMMAND_RESULTS)
+        # Who was read together goes on together, from query to query.
+        self._read_inbound: Together[Key, Document | None] = _together(
+            partial(_by_id, self._inbound, WITHOUT_RAW), linger_seconds=GATHER_SECONDS
+        )
+        self._read_raw = _together(partial(_by_id, self._inbound, {"raw": 1, "raw_file": 1}))
+        self._change = _together(self._change_all)
+        self._read_mailbox = _together(partial(_by_id, self._mailboxes, {"address": 1}))
+        self._read_deliveries = _together(self._deliveries_named)
+        self._read_enrollments = _together(self._enrollments_of)
+        self._read_people = _together(self._people_of)
+        self._read_live = _together(self._live_in_mailboxes)
+        self._suppress = _together(self._suppress_all)
+        self._read_ended = _together(partial(_by_id, self._enrollments, ENDED))
+        self._are_live = {
+            Scope.PERSON: _together(partial(self._live_within, "person_id")),
+            Scope.COMPANY: _together(partial(self._live_within, "company_key")),
+        }
+        self._read_hold = _together(partial(_by_id, self._holds, HOLD))
 
     async def ensure_indexes(self) -> None:
         """Create what is missing."""
@@ -72,15 +117,11 @@ class DetectorStore:
 
     async def inbound(self, workspace_id: UUID, inbound_id: UUID) -> Document | None:
         """A message without its bytes."""
-        return await self._inbound.find_one(
-            {"_id": inbound_id, "workspace_id": workspace_id}, projection=WITHOUT_RAW
-        )
+        return await self._read_inbound((workspace_id, inbound_id))
 
     async def raw(self, workspace_id: UUID, inbound_id: UUID) -> bytes | None:
         """The bytes of a message; None if they are nowhere."""
-        doc = await self._inbound.find_one(
-            {"_id": inbound_id, "workspace_id": workspace_id}, projection={"raw": 1, "raw_file": 1}
-        )
+        doc = await self._read_raw((workspace_id, inbound_id))
         if doc is None:
             return None
         if doc.get("raw") is not None:
@@ -90,23 +131,40 @@ class DetectorStore:
     async def judge(self, inbound: Document, fields: Document, to: State) -> bool:
         """received becomes `to` with its verdict; False if somebody else was faster."""
         move(State.RECEIVED, to)
-        query = {**_key(inbound), "state": State.RECEIVED.value}
         unset = {"error": ""} if "again_at" in fields else {"error": "", "again_at": ""}
-        return await self._inbound.update_one(query, {"$set": {**fields, "state": to.value}, "$unset": unset})
+        change = {"$set": {**fields, "state": to.value}, "$unset": unset}
+        return await self._change((inbound, {"state": State.RECEIVED.value}, change))
 
     async def published(self, inbound: Document, again_at: datetime) -> bool:
         """What is owed was published once more; False if it is settled already."""
-        query = {**_key(inbound), "state": State.JUDGED.value}
-        return await self._inbound.update_one(
-            query, {"$set": {"again_at": again_at}, "$inc": {"publishes": 1}}
-        )
+        change = {"$set": {"again_at": again_at}, "$inc": {"publishes": 1}}
+        return await self._change((inbound, {"state": State.JUDGED.value}, change))
 
     async def settle(self, inbound: Document, fields: Document) -> bool:
         """judged becomes settled; False if it was."""
         to = move(State.JUDGED, State.SETTLED)
-        query = {**_key(inbound), "state": State.JUDGED.value}
         change = {"$set": {**fields, "state": to.value}, "$unset": {"again_at": ""}}
-        return await self._inbound.update_one(query, change)
+        return await self._change((inbound, {"state": State.JUDGED.value}, change))
+
+    async def _change_all(self, changes: Sequence[Change]) -> list[bool]:
+        """Guarded writes, and which of them matched. `write` is the id of a document's last one."""
+        writes = [uuid4() for _ in changes]
+        operations = [
+            UpdateOne({**_key(inbound), **guard}, {**update, "$set": {**update["$set"], "write": write}})
+            for write, (inbound, guard, update) in zip(writes, changes, strict=True)
+        ]
+        if (await self._inbound.bulk(operations)).matched == len(changes):
+            return [True] * len(changes)
+        found = await self._inbound.find(
+            {
+                "workspace_id": {"$in": [inbound["workspace_id"] for inbound, _, _ in changes]},
+                "_id": {"$in": [inbound["_id"] for inbound, _, _ in changes]},
+            },
+            projection={"write": 1},
+            hint="_id_",
+        )
+        made = {doc.get("write") for doc in found}
+        return [write in made for write in writes]
 
     async def correct(self, inbound: Document, fields: Document, said: Document, to: State) -> bool:
         """settled becomes `to` with what a person said; False if somebody else was faster."""
@@ -130,13 +188,13 @@ class DetectorStore:
     async def waiting(self, now: datetime, received_until: datetime, limit: int) -> list[Document]:
         """What owes a stop or failed and is due again, then what nobody judged; the longest waiting first."""
         owed = await self._inbound.find(
-            {"again_at": {"$lte": now}}, projection=WITHOUT_RAW, sort=[("again_at", 1)], limit=limit
+            {"again_at": {"$lte": now}}, projection=DUE, sort=[("again_at", 1)], limit=limit
         )
         if len(owed) >= limit:
             return owed
         forgotten = await self._inbound.find(
             {"state": State.RECEIVED.value, "received_at": {"$lte": received_until}, "again_at": None},
-            projection=WITHOUT_RAW,
+            projection=DUE,
             sort=[("received_at", 1)],
             limit=limit - len(owed),
         )
@@ -144,32 +202,42 @@ class DetectorStore:
 
     async def claim(self, inbound: Document, until: datetime) -> bool:
         """Whether this sweep may take the message; the next one may at `until`, if it is not done by then."""
-        query = {**_key(inbound), "state": inbound["state"], "again_at": inbound.get("again_at")}
-        return await self._inbound.update_one(query, {"$set": {"again_at": until}})
+        guard = {"state": inbound["state"], "again_at": inbound.get("again_at")}
+        return await self._change((inbound, guard, {"$set": {"again_at": until}}))
 
     # ---- what matching asks ---------------------------------------------------------------------------
 
     async def mailbox_address(self, workspace_id: UUID, mailbox_id: UUID) -> str | None:
         """The address of a mailbox that is still connected."""
-        doc = await self._mailboxes.find_one(
-            {"_id": mailbox_id, "workspace_id": workspace_id}, projection={"address": 1}
-        )
+        doc = await self._read_mailbox((workspace_id, mailbox_id))
         return doc["address"] if doc else None
 
     async def deliveries(self, workspace_id: UUID, message_ids: Collection[str]) -> list[DeliveryView]:
         """The deliveries that carried these Message-IDs, their own or their provider's."""
+        return await self._read_deliveries((workspace_id, message_ids))
+
+    async def _deliveries_named(
+        self, asked: Sequence[tuple[UUID, Collection[str]]]
+    ) -> list[list[DeliveryView]]:
+        workspaces = _workspaces(asked)
         # The type is said because the sender's indexes hold strings only; one query over both uses neither.
-        named = {"$in": list(message_ids), "$type": "string"}
+        named = {"$in": list({name for _, ids in asked for name in ids}), "$type": "string"}
         ours, providers = await asyncio.gather(
             *(
                 self._deliveries.find(
-                    {"workspace_id": workspace_id, field: named}, projection=DeliveryView.PROJECTION
+                    {"workspace_id": workspaces, field: named}, projection=DeliveryView.PROJECTION
                 )
                 for field in ("message_id", "provider_message_id")
             )
         )
-        found = {doc["_id"]: DeliveryView.read(doc) for doc in [*ours, *providers]}
-        return list(found.values())
+        by_name: dict[tuple[UUID, str | None], dict[str, DeliveryView]] = defaultdict(dict)
+        for view in map(DeliveryView.read, [*ours, *providers]):
+            for name in (view.message_id, view.provider_message_id):
+                by_name[view.workspace_id, name][view.id] = view
+        return [
+            list({k: view for name in ids for k, view in by_name.get((workspace, name), {}).items()}.values())
+            for workspace, ids in asked
+        ]
 
     async def sent_between(
         self, workspace_id: UUID, enrollments: Collection[UUID], since: datetime, until: datetime
@@ -197,36 +265,74 @@ class DetectorStore:
 
     async def enrollments(self, workspace_id: UUID, ids: Collection[UUID]) -> list[EnrollmentView]:
         """These enrollments, ended ones too; never a tombstone, which nothing was sent for."""
-        found = await self._enrollments.find(
-            {"workspace_id": workspace_id, "_id": {"$in": list(ids)}, "tombstone": None},
-            projection=EnrollmentView.PROJECTION,
-        )
-        return [EnrollmentView.read(doc) for doc in found]
+        return await self._read_enrollments((workspace_id, ids))
+
+    async def _enrollments_of(
+        self, asked: Sequence[tuple[UUID, Collection[UUID]]]
+    ) -> list[list[EnrollmentView]]:
+        keys = list({(workspace, each) for workspace, ids in asked for each in ids})
+        projection = {**EnrollmentView.PROJECTION, "tombstone": 1}
+        found = await _by_id(self._enrollments, projection, keys)
+        views = {
+            key: EnrollmentView.read(doc)
+            for key, doc in zip(keys, found, strict=True)
+            if doc is not None and doc.get("tombstone") is None
+        }
+        return [
+            [views[workspace, each] for each in sorted(set(ids)) if (workspace, each) in views]
+            for workspace, ids in asked
+        ]
 
     async def people_at(self, workspace_id: UUID, addresses: Collection[str]) -> list[UUID]:
         """The people who are written to at these addresses (in lower case)."""
+        return await self._read_people((workspace_id, addresses))
+
+    async def _people_of(self, asked: Sequence[tuple[UUID, Collection[str]]]) -> list[list[UUID]]:
         found = await self._people.find(
-            {"workspace_id": workspace_id, "addresses": {"$in": list(addresses)}},
-            projection={"_id": 1},
-            limit=MOST_ENROLLMENTS,
+            {
+                "workspace_id": _workspaces(asked),
+                "addresses": {"$in": list({address for _, some in asked for address in some})},
+            },
+            projection={"workspace_id": 1, "addresses": 1},
+            limit=_limit(asked),
         )
-        return [doc["_id"] for doc in found]
+        by_address: dict[tuple[UUID, str], list[UUID]] = defaultdict(list)
+        for doc in _all_of(found, asked):
+            for address in doc["addresses"]:
+                by_address[doc["workspace_id"], address].append(doc["_id"])
+        return [
+            list(dict.fromkeys(p for address in some for p in by_address.get((workspace, address), ())))
+            for workspace, some in asked
+        ]
 
     async def live_in_mailbox(
         self, workspace_id: UUID, people: Collection[UUID], mailbox_id: UUID
     ) -> list[EnrollmentView]:
         """The live enrollments of these people that write from this mailbox."""
+        return await self._read_live((workspace_id, mailbox_id, people))
+
+    async def _live_in_mailboxes(
+        self, asked: Sequence[tuple[UUID, UUID, Collection[UUID]]]
+    ) -> list[list[EnrollmentView]]:
         found = await self._enrollments.find(
             {
-                "workspace_id": workspace_id,
-                "person_id": {"$in": list(people)},
+                "workspace_id": _workspaces(asked),
+                "person_id": {"$in": list({person for _, _, people in asked for person in people})},
                 "ended": False,
-                "mailbox_id": mailbox_id,
+                "mailbox_id": {"$in": list({mailbox for _, mailbox, _ in asked})},
             },
             projection=EnrollmentView.PROJECTION,
-            limit=MOST_ENROLLMENTS,
+            limit=_limit(asked),
         )
-        return [EnrollmentView.read(doc) for doc in found]
+        views = [EnrollmentView.read(doc) for doc in _all_of(found, asked)]
+        return [
+            [
+                v
+                for v in views
+                if (v.workspace_id, v.mailbox_id) == (workspace, mailbox) and v.person_id in people
+            ]
+            for workspace, mailbox, people in asked
+        ]
 
     async def people_with_phone(self, workspace_id: UUID, phone: str) -> list[UUID]:
         """The people with this phone, in the one spelling (`plain_phone`)."""
@@ -276,20 +382,44 @@ class DetectorStore:
 
     async def suppress(self, suppressions: Sequence[Document]) -> None:
         """Add what is not there yet; whoever was first keeps the reason."""
-        await self._suppressions.insert_new(list(suppressions))
+        if suppressions:
+            await self._suppress(suppressions)
+
+    async def _suppress_all(self, some: Sequence[Sequence[Document]]) -> list[None]:
+        await self._suppressions.insert_new([each for suppressions in some for each in suppressions])
+        return [None] * len(some)
 
     async def is_done(self, workspace_id: UUID, cause: Cause, since: datetime, now: datetime) -> bool:
         """Whether the scheduler has carried out a cause that arose at `since`."""
         if cause.reason is StopReason.AUTO_REPLY:
             return await self._is_held(workspace_id, cause.scope.value, cause.target, cause.until, since, now)
-        query: Document = {"workspace_id": workspace_id, "ended": False}
         if cause.scope is Scope.ENROLLMENT:
-            query = {"workspace_id": workspace_id, "_id": cause.target, "tombstone": None, **_owes(cause)}
-        else:
-            field = "person_id" if cause.scope is Scope.PERSON else "company_key"
-            # Whoever is enrolled again after the answer is not stopped by it.
-            query |= {field: cause.target, "issued_at": {"$lte": since}}
-        return await self._enrollments.find_one(query, projection={"_id": 1}) is None
+            found = await self._read_ended((workspace_id, cause.target))
+            return found is None or not _owes(cause, found)
+        return not await self._are_live[cause.scope]((workspace_id, cause.target, since))
+
+    async def _live_within(
+        self, field: str, asked: Sequence[tuple[UUID, UUID | str, datetime]]
+    ) -> list[bool]:
+        """Whether anything live is left that was asked for by then: later ones the answer does not stop."""
+        found = await self._enrollments.find(
+            {
+                "workspace_id": _workspaces(asked),
+                field: {"$in": list({target for _, target, _ in asked})},
+                "ended": False,
+                "issued_at": {"$lte": max(since for _, _, since in asked)},
+            },
+            projection={"workspace_id": 1, field: 1, "issued_at": 1},
+            limit=1 if len(asked) == 1 else MOST_FOUND,
+        )
+        first: dict[Key, datetime] = {}
+        for doc in _all_of(found, asked):
+            key = doc["workspace_id"], doc[field]
+            first[key] = min(doc["issued_at"], first.get(key, doc["issued_at"]))
+        return [
+            (workspace, target) in first and first[workspace, target] <= since
+            for workspace, target, since in asked
+        ]
 
     async def is_held(self, workspace_id: UUID, wait: Wait, since: datetime, now: datetime) -> bool:
         """Whether a hold that arose at `since` is there, or a longer one."""
@@ -338,11 +468,9 @@ class DetectorStore:
         self, workspace_id: UUID, ids: Collection[UUID], causes: Collection[UUID]
     ) -> list[StoppedView]:
         """Those of these enrollments that one of these causes has ended."""
-        found = await self._enrollments.find(
-            {"workspace_id": workspace_id, "_id": {"$in": list(ids)}, "stop.cause_id": {"$in": list(causes)}},
-            projection=StoppedView.PROJECTION,
-        )
-        return [StoppedView.read(doc) for doc in found]
+        found = await asyncio.gather(*(self._read_ended((workspace_id, each)) for each in ids))
+        ended = [StoppedView.read(doc) for doc in found if doc is not None and doc.get("stop")]
+        return [view for view in ended if view.cause_id in causes]
 
     async def _is_held(
         self,
@@ -357,30 +485,56 @@ class DetectorStore:
         if until is None or until <= now:
             return True
         assert isinstance(target, UUID), "only enrollments and people are held by a message"
-        found = await self._holds.find_one(
-            {
-                "_id": names.hold_id(scope, target),
-                "workspace_id": workspace_id,
-                "$or": [
-                    {"changed_at": {"$gte": since}},
-                    {"lifted_at": None, "until": None},
-                    {"lifted_at": None, "until": {"$gte": until}},
-                ],
-            },
-            projection={"_id": 1},
-        )
-        return found is not None
+        hold = await self._read_hold((workspace_id, names.hold_id(scope, target)))
+        if hold is None:
+            return False
+        changed_at, ends = hold.get("changed_at"), hold.get("until")
+        is_new = changed_at is not None and changed_at >= since
+        return is_new or (hold.get("lifted_at") is None and (ends is None or ends >= until))
 
 
-def _owes(cause: Cause) -> Document:
+def _together(
+    work: Callable[[Sequence[T]], Awaitable[Sequence[R]]], *, linger_seconds: float = 0.0
+) -> Together[T, R]:
+    return Together(work, most=MOST_TOGETHER, linger_seconds=linger_seconds, isolates=True)
+
+
+async def _by_id(collection: Documents, projection: Document, keys: Sequence[Key]) -> list[Document | None]:
+    """These documents, in one query; None for one that is not in its workspace."""
+    found = await collection.find(
+        {"workspace_id": _workspaces(keys), "_id": {"$in": list({each for _, each in keys})}},
+        projection=projection if projection is WITHOUT_RAW else {**projection, "workspace_id": 1},
+        # Among indexes that begin with the workspace the planner might choose another one.
+        hint="_id_",
+    )
+    by_key = {(doc["workspace_id"], doc["_id"]): doc for doc in found}
+    return [by_key.get(key) for key in keys]
+
+
+def _workspaces(asked: Iterable[tuple[Any, ...]]) -> Document:
+    """The filter on the workspaces of what is asked together; whoever asked gets only what is in its own."""
+    return {"$in": list({each[0] for each in asked})}
+
+
+def _limit(asked: Sequence[object]) -> int:
+    return MOST_ENROLLMENTS if len(asked) == 1 else MOST_FOUND
+
+
+def _all_of(found: list[Document], asked: Sequence[object]) -> list[Document]:
+    """`found`, if that is all there is; alone, a message takes what it gets."""
+    if len(asked) > 1 and len(found) >= MOST_FOUND:
+        raise TooMany(f"{len(asked)} messages have more than {MOST_FOUND} documents")
+    return found
+
+
+def _owes(cause: Cause, enrollment: Document) -> bool:
     """What is left to be done about one enrollment: end it, or record the answer that came after its end."""
-    if cause.reason in ANSWERED:
-        known: Document = {"stop.reason": {"$nin": [reason.value for reason in ANSWERED]}}
-    elif cause.reason is StopReason.BOUNCED:
-        known = {"stop": None}
-    else:
-        return {"ended": False}
-    return {"$or": [{"ended": False}, {**known, "revoked": {"$ne": cause.event_id}}]}
+    if enrollment.get("tombstone"):
+        return False
+    if not enrollment["ended"]:
+        return True
+    known = StopReason(enrollment["stop"]["reason"]) if enrollment.get("stop") else None
+    return cause.reason.outranks(known) and cause.event_id not in enrollment.get("revoked", ())
 
 
 def _key(inbound: Document) -> Document:

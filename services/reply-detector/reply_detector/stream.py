@@ -10,7 +10,9 @@ import logging
 import random
 import tempfile
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import UUID
@@ -38,6 +40,8 @@ log = logging.getLogger(__name__)
 
 GROUP = "segue.reply-detector.inbound"
 BUG_TRIES = 3
+AT_ONCE = 256
+"""Pointers in work in one process."""
 TRANSIENT_TRIES = 6
 TRANSIENT_CAP_SECONDS = 5.0
 """All tries together stay below half a minute: what fails longer is left to the sweep."""
@@ -49,6 +53,10 @@ STOP_SECONDS = 15.0
 LOOK_SECONDS = 0.25
 TOPICS_AGAIN_SECONDS = 5.0
 STALL_SECONDS = 120.0
+
+
+Lane = deque[tuple[EventT[Any], asyncio.Task[bool]]]
+"""The pointers of one partition that are not acknowledged yet, in their order."""
 
 
 class Settles(Protocol):
@@ -72,8 +80,9 @@ class Parks(Protocol):
 class InboundStream:
     """A member of the group that hears of stored messages as they arrive.
 
-    Each partition has an actor of its own that takes one pointer at a time, so that acknowledgements come in
-    order: Faust's commit does not always see a gap before the first of them.
+    Pointers are carried side by side, so that what each needs of the database and of Kafka is asked for many
+    at once. Each partition has an actor of its own, whose acknowledgements come in order all the same:
+    Faust's commit does not always see a gap before the first of them.
     """
 
     def __init__(
@@ -94,6 +103,9 @@ class InboundStream:
         self._stopping = asyncio.Event()
         self._broken: str | None = None
         self._letters_in_a_row = 0
+        self._parking = asyncio.Lock()
+        self._slots = asyncio.Semaphore(AT_ONCE)
+        self._in_work: set[asyncio.Task[bool]] = set()
         self._handled: dict[Place, int] = {}
         self._finished = 0
 
@@ -108,6 +120,8 @@ class InboundStream:
                 await self._watch(app)
             finally:
                 self._app = None
+                for task in self._in_work:
+                    task.cancel()
                 await _stop(app)
 
     async def stop(self) -> None:
@@ -138,13 +152,28 @@ class InboundStream:
     # The agent.
 
     async def _consume(self, stream: StreamT[bytes]) -> None:
+        """One partition, for as long as it is ours; what is in work then is finished and acknowledged."""
+        lane: Lane = deque()
         async for event in _events(stream):
+            await self._slots.acquire()
+            task = asyncio.create_task(self._handle(self._received(event)))
+            self._in_work.add(task)
+            lane.append((event, task))
+            task.add_done_callback(partial(self._leave, lane))
+
+    def _leave(self, lane: Lane, task: asyncio.Task[bool]) -> None:
+        """Acknowledge what is done from the front of a lane on, up to what is not.
+
+        What can neither be handled nor parked stays there for ever: acknowledging a later one would
+        acknowledge it too, and `run` is about to end the process.
+        """
+        self._slots.release()
+        self._in_work.discard(task)
+        self._finished += 1
+        while lane and (first := lane[0][1]).done() and not first.cancelled() and first.result():
+            event, _ = lane.popleft()
             received = self._received(event)
-            if not await self._handle(received):
-                # Acknowledging a later one would acknowledge this one too; `run` is about to end the process.
-                await asyncio.Event().wait()
             self._handled[received.place] = received.offset + 1
-            self._finished += 1
             event.ack()
 
     async def _handle(self, received: Received) -> bool:
@@ -202,6 +231,10 @@ class InboundStream:
         return "left_to_sweep"
 
     async def _park(self, received: Received, error: Exception, attempts: int) -> str | None:
+        async with self._parking:  # one after another, so that the ceiling holds
+            return await self._park_next(received, error, attempts)
+
+    async def _park_next(self, received: Received, error: Exception, attempts: int) -> str | None:
         if self._letters_in_a_row >= self._dead_letters.ceiling:
             self._broken = (
                 f"{GROUP}: {self._letters_in_a_row} pointers in a row could not be handled; the next one, "

@@ -16,10 +16,11 @@ log = logging.getLogger(__name__)
 
 Document = dict[str, Any]
 
-AT_ONCE = 16
 CLAIM_SECONDS = 30.0
 """How long a message is left to the sweep that took it."""
 ERROR_LIMIT_CHARS = 500
+MOST_LOOKS = 10
+"""In one round."""
 
 
 class Settles(Protocol):
@@ -51,8 +52,10 @@ class Sweep:
         self._batch = batch
 
     async def run(self) -> None:
-        """One look, for a caller that has its own clock."""
-        await self.once()
+        """One round: look until less is due than a look takes, but not for ever, for a stop waits for it."""
+        for _ in range(MOST_LOOKS):
+            if await self.once() < self._batch:
+                return
 
     async def once(self) -> int:
         """Carry on with everything that is due, up to a batch; how many messages that were."""
@@ -60,19 +63,17 @@ class Sweep:
             self._clock.now(), self._clock.in_real(-self._patience_seconds), self._batch
         )
         telemetry.WAITING.set(len(waiting))
-        slots = asyncio.Semaphore(AT_ONCE)
-        await asyncio.gather(*(self._take(inbound, slots) for inbound in waiting))
+        await asyncio.gather(*map(self._take, waiting))
         return len(waiting)
 
-    async def _take(self, inbound: Document, slots: asyncio.Semaphore) -> None:
-        async with slots:
-            try:
-                await self._carry_on(inbound)
-            except Retry as error:
-                told = fields("sweep.retry", inbound_id=inbound["_id"], error=str(error)[:ERROR_LIMIT_CHARS])
-                log.warning("message left for later", extra=told)
-            except Exception as error:  # noqa: BLE001 - one that can't be judged must not keep others waiting
-                await self._put_off(inbound, error)
+    async def _take(self, inbound: Document) -> None:
+        try:
+            await self._carry_on(inbound)
+        except Retry as error:
+            told = fields("sweep.retry", inbound_id=inbound["_id"], error=str(error)[:ERROR_LIMIT_CHARS])
+            log.warning("message left for later", extra=told)
+        except Exception as error:  # noqa: BLE001 - one that can't be judged must not keep others waiting
+            await self._put_off(inbound, error)
 
     async def _carry_on(self, inbound: Document) -> None:
         if not await self._inbox.claim(inbound, self._clock.in_real(CLAIM_SECONDS)):

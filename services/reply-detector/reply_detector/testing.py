@@ -38,12 +38,14 @@ class Capturing:
 
     messages: list[Message] = field(default_factory=list)
     failures: int = 0
+    calls: int = 0
 
     async def publish(self, records: Sequence[Record]) -> None:
         """As the producer does: all of them, or Retry."""
         if self.failures:
             self.failures -= 1
             raise Retry("no broker")
+        self.calls += 1
         self.messages += [decode(r.topic, r.headers, r.value) for r in records]
 
     def of(self, kind: type[M]) -> list[M]:

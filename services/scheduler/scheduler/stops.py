@@ -1,6 +1,6 @@
 """Stops: at once from any live state, by document first where they reach further than one enrollment."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID, uuid5
@@ -10,7 +10,7 @@ from chassis.kafka import Record
 from chassis.telemetry import counter
 from scheduler.corrections import late_truth
 from scheduler.isolation import Isolation, Work
-from scheduler.model import LIVE, Document, State, stopped, tombstone
+from scheduler.model import LIVE, Document, State, is_aside, stopped, tombstone
 from scheduler.outbox import Outbox, Publishes, persist
 from scheduler.slots import Slots
 from scheduler.store import SchedulerStore, Write, not_aside
@@ -82,20 +82,38 @@ class Stops:
         await self.stop_scopes([(cause, scope, key)])
 
     async def stop_scopes(self, wide: Sequence[tuple[Cause, Scope, object]]) -> None:
-        """Many at once: most are of people whose only enrollment was ended just before, by its own stop."""
+        """Many at once: each person's enrollments end together with all others'; companies one by one."""
         if not wide:
             return
         recorded_at = self._clock.real_now()
         stops = {cause.id: scoped_stop(cause, scope, key, recorded_at) for cause, scope, key in wide}
         stored = [s for s in await self._store.save_stops(list(stops.values())) if not s["applied"]]
         of_people = [s for s in stored if s["scope"] == Scope.PERSON]
-        workspaces = {s["workspace_id"] for s in of_people}
-        # Read after the stops are stored: who enrolls later reads them.
-        live = await self._store.people_with_live(workspaces, {s["key"] for s in of_people})
-        await self._store.stops_applied([s for s in of_people if s["key"] not in live])
+        left = await self._end_people(of_people)
+        await self._store.stops_applied([s for s in of_people if s["key"] not in left])
         for stop in stored:
-            if stop["scope"] != Scope.PERSON or stop["key"] in live:
+            if stop["scope"] != Scope.PERSON or stop["key"] in left:
                 await self.apply(stop)
+
+    async def _end_people(self, stops: Sequence[Document]) -> set[UUID]:
+        """End whatever these stops reach; the people who are in a sequence still.
+
+        Most have nothing live: their only enrollment was ended just before, by its own stop.
+        """
+        workspaces, people = {s["workspace_id"] for s in stops}, {s["key"] for s in stops}
+        # Read after the stops are stored: who enrolls later reads them.
+        live = await self._store.live_of_people(workspaces, people) if stops else []
+        if not live:
+            return set()
+        causes = _first_causes(live, stops)
+        now = self._clock.real_now()
+
+        async def end(some: Sequence[Document]) -> None:
+            await self.stop_enrollments({e["_id"]: causes[e["_id"]] for e in some})
+
+        reached = [e for e in live if e["_id"] in causes and not is_aside(e, now)]
+        await self._isolation.carry(Work.STOP, reached, end)
+        return await self._store.people_with_live(workspaces, people)
 
     async def apply(self, stop: Document) -> None:
         """End every live enrollment that was asked for before the stop, batch by batch.
@@ -168,6 +186,19 @@ def scoped_stop(cause: Cause, scope: Scope, key: object, recorded_at: datetime) 
         "recorded_at": recorded_at,
         "applied": False,
     }
+
+
+def _first_causes(live: Iterable[Document], stops: Iterable[Document]) -> dict[UUID, Cause]:
+    """By what each of these ends: the first stop of its person that it was asked for before."""
+    by_person: dict[tuple[UUID, UUID], list[Document]] = {}
+    for stop in stops:
+        by_person.setdefault((stop["workspace_id"], stop["key"]), []).append(stop)
+    causes: dict[UUID, Cause] = {}
+    for e in live:
+        for stop in by_person.get((e["workspace_id"], e["person_id"]), ()):
+            if e["issued_at"] <= stop["at"]:
+                causes.setdefault(e["_id"], cause_of(stop))
+    return causes
 
 
 def _late(e: Document, cause: Cause) -> Write | None:
