@@ -50,6 +50,7 @@ bench: $(VENV)/.ready  ## speed, as ratios against peers in the same run; needs 
 	$(PY) tests/bench/limits.py
 	$(PY) tests/bench/replan.py
 	$(PY) tests/bench/classify_messages.py
+	$(PY) -m tests.bench.answers --rate 100
 
 chaos: $(VENV)/.ready  ## random faults over a crowd: SEED=1 RUNS=10; a seed plays again
 	@$(PY) -m stack prepare
