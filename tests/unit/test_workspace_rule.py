@@ -42,6 +42,7 @@ EVERYBODYS = {
     "api.Members.workspace",
     "api.Members.workspace_named",
     "api.Members.limit_workspace",
+    "api.Members.set_footer",
     # These say themselves which workspace they are of, and prove it by a secret.
     "api.Members.key",
     "api.Mailboxes.for_webhook",

@@ -8,6 +8,7 @@ from api import openapi, pages
 from api.handlers import ApiKey, add_routes, problems
 from api.routes import ROUTES
 from api.routing import Api
+from api.unsubscribe import add_unsubscribe
 from api.webhooks import WEBHOOKS
 
 
@@ -19,6 +20,7 @@ def application(api: Api) -> web.Application:
     app.on_shutdown.append(_end_live_pages)
     add_routes(app, ROUTES)
     pages.add_pages(app)
+    add_unsubscribe(app)
     for webhook in WEBHOOKS:
         app.router.add_post(webhook.path, webhook.handler)
     app.router.add_get("/openapi.json", _openapi)

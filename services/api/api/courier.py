@@ -194,9 +194,12 @@ class Courier:
             return {}
         results = await self._store.commands.results(commands)
         enrollments = await self._store.commands.enrollments(commands)
+        stopped = await self._store.commands.stopped(commands)
         known: dict[UUID, Settled] = {}
         for each in commands:
-            found = settled(each, results.get(each["_id"]), enrollments.get(each["target"]))
+            found = settled(
+                each, results.get(each["_id"]), enrollments.get(each["target"]), each["_id"] in stopped
+            )
             if found is not None:
                 known[each["_id"]] = found
         return known

@@ -438,11 +438,15 @@ def judge_mx(facts: "Facts") -> Check:
 def judge_one_click(facts: "Facts") -> Check:
     """Whether a mail program can offer a button that unsubscribes: https, both fields signed (RFC 8058)."""
     if not facts.offers_one_click:
-        to_do = "Stay below 5,000 messages a day to Gmail and to Yahoo: they ask for it of who sends more."
-        return Check("one_click", State.WARNING, "Messages carry no List-Unsubscribe field yet.", (to_do,))
+        to_do = (
+            "Set SEGUE_PUBLIC_URL, for the sender too, and `link` with PUT /v1/workspace/footer: Gmail and "
+            "Yahoo ask for it of who sends them more than 5,000 messages a day."
+        )
+        return Check("one_click", State.WARNING, "Messages carry no List-Unsubscribe field.", (to_do,))
     if not facts.public_url.startswith("https://"):
         to_do = "Set SEGUE_PUBLIC_URL to the https address of this API: one-click works over nothing else."
-        return Check("one_click", State.FAILED, f"{facts.public_url} is not https.", (to_do,))
+        found = f"{facts.public_url} is not https: messages carry no List-Unsubscribe field."
+        return Check("one_click", State.FAILED, found, (to_do,))
     if facts.signs_own:
         return Check("one_click", State.OK, "Over https, and our signature covers both fields.")
     advice = "See that the provider's signature names List-Unsubscribe and List-Unsubscribe-Post in its h=."

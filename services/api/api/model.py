@@ -65,14 +65,21 @@ def message_of(command: Document) -> Message:
     return message
 
 
-def settled(command: Document, result: Document | None, enrollment: Document | None) -> Settled | None:
+def settled(
+    command: Document, result: Document | None, enrollment: Document | None, has_ended: bool = False
+) -> Settled | None:
     """What became of a command, by its owner's result or, for an enroll, the enrollment; None: unknown.
+
+    A stop has no result: it is done when all that it is about `has_ended`, once the brokers have it, since
+    who had ended before is to learn of it too.
 
     A refusal of exactly this command is told even where an earlier one made the enrollment.
     """
     if result is not None:
         state = CommandState.DONE if result["status"] == "done" else CommandState.REFUSED
         return Settled(state, tuple(result.get("reasons") or ()), result.get("enrollment_id"))
+    if has_ended and command["publishes"]:
+        return Settled(CommandState.DONE)
     if command["type"] == "enroll" and enrollment is not None and not enrollment.get("tombstone"):
         return Settled(CommandState.DONE, (), enrollment["_id"])
     return None

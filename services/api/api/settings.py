@@ -30,6 +30,11 @@ class ApiSettings(ServiceSettings, SecretSettings):
     live_pages: int = Field(default=200, ge=0, description="open live pages in this process; 0 is none")
 
     @property
+    def is_public(self) -> bool:
+        """Whether somebody has said where people reach this API."""
+        return "public_url" in self.model_fields_set
+
+    @property
     def base_url(self) -> str:
         """`public_url` without the slash at its end."""
         return str(self.public_url).rstrip("/")

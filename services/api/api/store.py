@@ -14,6 +14,7 @@ from chassis.errors import Duplicate
 from chassis.inbound import Inbound
 from chassis.store import Database, Document, Index, UpdateOne, Workspace
 from segue_contracts.events import SequenceEventType
+from segue_contracts.topics import ENROLLMENT_STOPS
 
 DAY_SECONDS = 24 * 60 * 60
 KEEP_WEBHOOK_TOKENS_SECONDS = DAY_SECONDS
@@ -127,6 +128,10 @@ class Members:
     async def workspace(self, workspace: Workspace) -> Document | None:
         """The organisation."""
         return await self._workspaces.find_one({"_id": workspace})
+
+    async def set_footer(self, workspace: Workspace, footer: Document) -> None:
+        """Replace what stands below its messages."""
+        await self._workspaces.update_one({"_id": workspace}, {"$set": {"footer": footer}})
 
     async def limit_workspace(self, workspace: Workspace, limits: Document) -> None:
         """Replace its sending limits."""
@@ -330,6 +335,7 @@ class Commands:
         self._commands = database.collection(names.COMMANDS)
         self._results = database.collection(names.COMMAND_RESULTS)
         self._enrollments = database.collection(names.ENROLLMENTS)
+        self._stops = database.collection(names.STOPS)
 
     async def add(self, commands: Sequence[Document]) -> None:
         """Store all; what is there already stays as it is. After a Retry some may be stored."""
@@ -385,6 +391,22 @@ class Commands:
             {**_within(commands), "_id": {"$in": ids}}, projection={"tombstone": 1}
         )
         return {str(doc["_id"]): doc for doc in found}
+
+    async def stopped(self, commands: Sequence[Document]) -> set[UUID]:
+        """For stops: those that have ended all that they are about."""
+        stops = [each for each in commands if each["topic"] == ENROLLMENT_STOPS.name]
+        if not stops:
+            return set()
+        by_scope = await self._stops.find(
+            {**_within(stops), "_id": {"$in": [each["_id"] for each in stops]}, "applied": True},
+            projection={"_id": 1},
+        )
+        targets = [UUID(each["target"]) for each in stops]
+        ended = await self._enrollments.find(
+            {**_within(stops), "_id": {"$in": targets}, "ended": True}, projection={"_id": 1}
+        )
+        gone = {str(doc["_id"]) for doc in ended}
+        return {doc["_id"] for doc in by_scope} | {each["_id"] for each in stops if each["target"] in gone}
 
     async def settle(self, outcomes: Sequence[tuple[Document, Settled]], real_now: datetime) -> None:
         """Keep what became of them, and no longer what they said: it is personal, and done with."""

@@ -12,5 +12,6 @@ KAFKA = gauge(
     "segue_api_kafka_connected", "1 while Kafka acknowledges, 0 while letters are left to the sweep"
 )
 INBOUND = counter("segue_api_inbound", "Inbound messages, and posts refused", ["source", "result"])
+UNSUBSCRIBED = counter("segue_api_unsubscribed", "Posts that unsubscribed somebody", ["reach", "by"])
 RECEIPTS = counter("segue_api_receipts", "Receipts of text messages", ["status"])
 LIVE_PAGES = gauge("segue_api_live_pages", "Open live pages")

@@ -163,6 +163,7 @@ class MailboxView:
         "limits": 1,
         "smtp": 1,
         "signing_domain": 1,
+        "imap.since": 1,
     }
     id: UUID
     workspace_id: UUID
@@ -177,6 +178,7 @@ class MailboxView:
     smtp: SmtpIdentity
     limits: MailboxLimits = MailboxLimits()
     signing_domain: str | None = None  # whose keys of ours sign what it sends; None: its provider signs
+    watched: bool = False  # what is written to it is read
 
     @classmethod
     def read(cls, doc: Document) -> Self:
@@ -197,6 +199,7 @@ class MailboxView:
             ),
             MailboxLimits(**(doc.get("limits") or {})),
             doc.get("signing_domain"),
+            bool(doc.get("imap")),
         )
 
 
@@ -285,15 +288,30 @@ class WatchingView:
 
 
 @dataclass(frozen=True, slots=True)
+class Footer:
+    """What the law asks for at the end of a message. Empty `postal_address`: none is set up.
+
+    `reason`: why people are written to, in the workspace's own words; empty: in ours, in their language.
+    `language`: of people whose own is not known. `link`: whether messages offer a link to unsubscribe.
+    """
+
+    postal_address: str = ""
+    reason: str = ""
+    language: str = "en"
+    link: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class WorkspaceView:
     """The organisation's defaults. `in_doubt_policy`: wait (a person decides) or resend."""
 
-    PROJECTION: ClassVar[Document] = {"tokens": 1, "in_doubt_policy": 1, "name": 1, "limits": 1}
+    PROJECTION: ClassVar[Document] = {"tokens": 1, "in_doubt_policy": 1, "name": 1, "limits": 1, "footer": 1}
     id: UUID
     name: str
     tokens: dict[str, str]
     in_doubt_policy: str
     limits: WorkspaceLimits = WorkspaceLimits()
+    footer: Footer = Footer()
 
     @classmethod
     def read(cls, doc: Document) -> Self:
@@ -303,6 +321,7 @@ class WorkspaceView:
             doc.get("tokens") or {},
             doc.get("in_doubt_policy", "wait"),
             WorkspaceLimits(**(doc.get("limits") or {})),
+            Footer(**(doc.get("footer") or {})),
         )
 
 

@@ -12,6 +12,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from chassis.settings import PREFIX
 
+LEAST_SIGNATURE_BYTES = 16
+
 
 class SecretSettings(BaseSettings):
     """`secret_keys`: the newest first, separated by commas; older ones still decrypt."""
@@ -23,13 +25,16 @@ class SecretSettings(BaseSettings):
 
 
 class Secrets:
-    """Encrypts with the newest key, decrypts with any of them, hashes with the last one, which never goes."""
+    """Encrypts and signs with the newest key, decrypts and verifies with any of them, hashes with the last
+    one, which never goes.
+    """
 
     def __init__(self, settings: SecretSettings) -> None:
         keys = [key.strip() for key in settings.secret_keys.get_secret_value().split(",") if key.strip()]
         if not keys or min(map(len, keys)) < 16:
             raise ValueError("SEGUE_SECRET_KEYS needs at least one key of 16 characters or more")
         self._fernet = MultiFernet([Fernet(urlsafe_b64encode(_derive(key, b"encrypt"))) for key in keys])
+        self._signing_keys = [_derive(key, b"sign") for key in keys]
         self._hash_key = _derive(keys[-1], b"hash")
         self._hash = hmac.new(self._hash_key, digestmod=hashlib.sha256)
 
@@ -43,6 +48,17 @@ class Secrets:
             return self._fernet.decrypt(token.encode()).decode()
         except InvalidToken as error:
             raise ValueError("a stored secret does not fit any of SEGUE_SECRET_KEYS") from error
+
+    def sign(self, purpose: str, data: bytes) -> bytes:
+        """A signature of 32 bytes, which may be cut; good for one purpose, as long as its key is there."""
+        return _signature(self._signing_keys[0], purpose, data)
+
+    def has_signed(self, purpose: str, data: bytes, signature: bytes) -> bool:
+        """Whether one of the keys made `signature`, or what it begins with, of at least 16 bytes."""
+        if len(signature) < LEAST_SIGNATURE_BYTES:
+            return False
+        made = (_signature(key, purpose, data)[: len(signature)] for key in self._signing_keys)
+        return any(hmac.compare_digest(each, signature) for each in made)
 
     def keyed(self, purpose: str) -> bytes:
         """A 32-byte key of its own for one purpose, stable over rotations."""
@@ -68,6 +84,10 @@ def plain_phone(value: str) -> str:
 
 def _normal(kind: str, value: str) -> str:
     return plain_phone(value) if kind == "phone" else value.strip().casefold()
+
+
+def _signature(key: bytes, purpose: str, data: bytes) -> bytes:
+    return hmac.new(key, purpose.encode() + b"/" + data, hashlib.sha256).digest()
 
 
 def _derive(key: str, purpose: bytes) -> bytes:

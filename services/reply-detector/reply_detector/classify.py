@@ -1,6 +1,7 @@
 """Judges what an incoming message is, from its bytes alone: pure, bounded, and without exceptions."""
 
 import logging
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import parsedate_tz
 
@@ -94,6 +95,9 @@ def _written(message: Part, parts: list[Part], facts: Facts, before: tuple[str, 
     fresh = _fresh(parts)
     asked = opt_out.by_header(message, facts.to_addresses, fresh.text)
     if asked:
+        # The address that we offer for it puts our Message-ID into the subject.
+        named = (*facts.references, *mime.message_ids(message.get("subject")))
+        facts = replace(facts, references=tuple(dict.fromkeys(named)))
         return Verdict(Kind.OPT_OUT, (*before, asked), facts, fresh.text)
     weighed = autoreply.judge(message, fresh, facts.date.date() if facts.date else None)
     evidence = (*before, *weighed.evidence)

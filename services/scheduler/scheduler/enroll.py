@@ -11,6 +11,7 @@ from chassis.kafka import Record
 from chassis.secrets import Secrets
 from chassis.telemetry import counter
 from chassis.tokens import token_values
+from chassis.unsubscribing import sender_value
 from chassis.wording import words_of
 from scheduler.course import Course, Courses, sender_of
 from scheduler.model import Document, Step, enrolled
@@ -284,13 +285,17 @@ class Enrolling:
         return over
 
     def _suppression_ids(self, c: Candidate) -> tuple[str, ...]:
-        """What would forbid it: the address, its domain, the company, the phone if a stage needs it."""
+        """What would forbid it: the address (for all, or for this mailbox), its domain, the company, the
+        phone if a stage needs it.
+        """
         prospect = c.command.prospect
         values = {"company": prospect.effective_company_key}
         if prospect.email:
             values |= {"address": prospect.email, "domain": prospect.email.rpartition("@")[2]}
         if c.course is not None and c.course.needs("phone"):
             values["phone"] = prospect.phone
+        if c.course is not None and prospect.email:
+            values["sender"] = sender_value(c.course.mailbox.id, prospect.email)
         return tuple(
             self._secrets.suppression_id(c.command.workspace_id, kind, value)
             for kind, value in values.items()

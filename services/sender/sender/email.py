@@ -12,12 +12,13 @@ from uuid import UUID
 
 from chassis import faults
 from chassis.caps import caps_of
-from chassis.documents import Document, MailboxView, SigningView, WorkspaceView
+from chassis.documents import Document, Footer, MailboxView, SigningView, WorkspaceView
 from chassis.errors import Retry
 from chassis.secrets import Secrets
 from chassis.telemetry import fields
 from chassis.templates import TemplateError, compile_template
 from chassis.tokens import token_values
+from chassis.unsubscribing import Ticket
 from chassis.wording import first_subject, reply_subject
 from segue_contracts.message import Channel
 from segue_contracts.sequence import Limits, Stage, Thread
@@ -25,6 +26,7 @@ from sender import metrics, model
 from sender.compose import Address, ComposeError, Mail, compose, message_id, wire_address
 from sender.dkim import Signer, StoredKey
 from sender.domains import Domains
+from sender.footer import Links, unsubscribe_uris, with_footer
 from sender.model import Claim, Settlement
 from sender.reading import Plan, Read
 from sender.settings import SenderSettings
@@ -101,6 +103,7 @@ class Email:
         self._secrets = secrets
         self._settings = settings
         self._message_key = secrets.keyed("message-id")
+        self._links = Links(secrets, str(settings.public_url) if settings.public_url else None)
         self._signer = Signer(secrets.decrypt)
         self._journal = Journal(store, steps.clock)
         self._slots = Slots(store, steps.clock)
@@ -183,15 +186,19 @@ class Email:
             source = edit.get("subject") or stage.subject or first_subject(plan.document)
             subject = compile_template(source, kind="header").render(values)
         domain = mailbox.address.rpartition("@")[2]
+        own_id = message_id(self._message_key, claim.due.dispatch_id, domain)
+        ticket = Ticket(claim.due.workspace_id, read.current.person_id, claim.due.dispatch_id)
+        page = self._links.page(ticket, material.footer)
         mail = Mail(
             sender=Address(mailbox.address, mailbox.display_name),
             to=Address(recipient, _name_of(prospect)),
             subject=subject,
-            text=text,
+            text=with_footer(text, material.footer, page, values),
             date=self._now(),
-            message_id=message_id(self._message_key, claim.due.dispatch_id, domain),
+            message_id=own_id,
             in_reply_to=parent.message_id if parent else None,
             references=parent.references if parent else (),
+            unsubscribe=unsubscribe_uris(page, mailbox, own_id),
         )
         body = self._signed(compose(mail), mailbox, material)
         return {**stage_facts(read, index, Channel.EMAIL), **_mail_facts(mail)}, body
@@ -343,6 +350,10 @@ class _Material:
     @property
     def tokens(self) -> dict[str, str]:
         return self.workspace.tokens if self.workspace else {}
+
+    @property
+    def footer(self) -> Footer:
+        return self.workspace.footer if self.workspace else Footer()
 
 
 @lru_cache(maxsize=TARGETS_KEPT)

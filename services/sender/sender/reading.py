@@ -12,6 +12,7 @@ from chassis.documents import EnrollmentView, PersonView, VersionView, version_i
 from chassis.secrets import Secrets
 from chassis.telemetry import fields
 from chassis.together import Together
+from chassis.unsubscribing import sender_value
 from segue_contracts.message import Channel
 from segue_contracts.sequence import SequenceDocument, SequenceError, Stage, parse_sequence
 from sender.model import Claim, Withdrawal, judge_read
@@ -125,10 +126,12 @@ class Reader:
             return _Found(look, None, None, None, (), ())
         person = people.get(enrollment.person_id)
         plan = plans.get(version_id(enrollment.sequence_id, enrollment.sequence_version))
-        suppressions = self._suppression_ids(look, person, plan)
+        suppressions = self._suppression_ids(look, enrollment, person, plan)
         return _Found(look, enrollment, person, plan, enrollment.hold_ids(), suppressions)
 
-    def _suppression_ids(self, look: Look, person: PersonView | None, plan: Plan | None) -> tuple[str, ...]:
+    def _suppression_ids(
+        self, look: Look, enrollment: EnrollmentView, person: PersonView | None, plan: Plan | None
+    ) -> tuple[str, ...]:
         """What would forbid this stage: the address that its channel uses, its domain, and the company."""
         workspace = look.claim.due.workspace_id
         found = plan.stage(look.claim.due.stage_id) if plan else None
@@ -144,6 +147,12 @@ class Reader:
                 ids.append(self._secrets.suppression_id(workspace, "address", str(address)))
                 domain = str(address).rpartition("@")[2]
                 ids.append(self._secrets.suppression_id(workspace, "domain", domain))
+                for mailbox in {
+                    look.claim.earlier.mailbox_id or enrollment.mailbox_id,
+                    enrollment.mailbox_id,
+                }:
+                    value = sender_value(mailbox, str(address))
+                    ids.append(self._secrets.suppression_id(workspace, "sender", value))
         return tuple(ids)
 
     async def _plans_of(

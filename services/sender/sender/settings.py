@@ -4,7 +4,7 @@ import re
 import socket
 from typing import Self
 
-from pydantic import Field, model_validator
+from pydantic import AnyHttpUrl, Field, model_validator
 
 from chassis.secrets import SecretSettings
 from chassis.settings import ServiceSettings
@@ -48,6 +48,9 @@ class SenderSettings(ServiceSettings, SecretSettings):
     smtp_per_host: int = Field(default=10, ge=1, description="connections at a time")
     per_domain_per_minute: int | None = Field(
         default=None, ge=1, description="messages to one recipient domain, from this process; default: any"
+    )
+    public_url: AnyHttpUrl | None = Field(
+        default=None, description="where people reach the API; unless it is https, mails have no link there"
     )
     ehlo_hostname: str = Field(
         default_factory=lambda: re.sub("[^A-Za-z0-9.-]", "-", socket.gethostname())[:255],

@@ -7,6 +7,7 @@ from api.routes import (
     commands,
     deliverability,
     enrollments,
+    footer,
     mailboxes,
     mailgun_key,
     members,
@@ -22,6 +23,7 @@ from api.routing import Route
 
 ROUTES: tuple[Route, ...] = (
     *members.ROUTES,
+    *footer.ROUTES,
     *audit.ROUTES,
     *sequences.ROUTES,
     *migration.ROUTES,

@@ -16,8 +16,8 @@ class EntryShown(Shown):
 
     id: UUID = Field(validation_alias="_id")
     at: datetime
-    by: UUID
-    key_id: UUID
+    by: UUID | None = Field(description="Null: somebody whom we write to, by the link in a message")
+    key_id: UUID | None
     action: str = Field(examples=["suppression.removed"])
     target: str
     detail: dict[str, Any]

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.deliverability import State, judge, provider_of
 from api.keys import KeyScope
 from api.resolver import Asked, facts_of
+from api.routes.footer import footer_of
 from api.routes.mailboxes import existing
 from api.routing import Answer, Call, Route, Shown
 from api.signing import ascii_domain
@@ -73,11 +74,17 @@ async def _asked(call: Call, mailbox: Document) -> Asked:
         domain=domain,
         smtp_host=mailbox["smtp"]["host"],
         public_url=call.api.settings.base_url,
-        offers_one_click=False,  # the sender writes no List-Unsubscribe yet
+        offers_one_click=await _offers_one_click(call),
         signs_own=signs_own,
         own_keys={key["selector"]: key["record"] for key in own["keys"]} if own else {},
         selector=call.query.selector,
     )
+
+
+async def _offers_one_click(call: Call) -> bool:
+    """Whether the sender has a URL to write, as far as its settings are ours, and may write it."""
+    footer = await footer_of(call.api.store, call.caller.workspace)
+    return call.api.settings.is_public and footer is not None and footer.link
 
 
 ROUTES = (

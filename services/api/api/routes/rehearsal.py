@@ -15,11 +15,13 @@ from api.routes.enrollments import (
     judge,
     read_request,
 )
+from api.routes.footer import launch_warnings
 from api.routes.sequences import existing
 from api.routing import CSV, MIB, Answer, Call, Route, Shown, Takes
 from chassis.inquiries import DRY_RUN, MAX_AT_ONCE, Collision, DryRunAsked, Rehearsed, SameAddress
 from segue_contracts.commands import Enroll
 from segue_contracts.ids import person_id
+from segue_contracts.sequence import parse_sequence
 
 MAX_PROSPECTS = 500
 MAX_BODY_BYTES = 4 * MIB
@@ -36,11 +38,13 @@ class DryRunAnswer(Shown):
     """What an enroll of the same body would do now; nothing was stored, and nobody is written to.
 
     `refused` are rows that would not even be accepted. `would_enroll` counts those without a problem.
+    `warnings`: what keeps nobody from being enrolled, and should be mended before.
     """
 
     would_enroll: int
     prospects: list[RehearsedRow]
     refused: list[RefusedRow]
+    warnings: list[str]
 
 
 async def dry_run(call: Call) -> Answer:
@@ -53,7 +57,19 @@ async def dry_run(call: Call) -> Answer:
         for row, each in zip(enrolls, told, strict=True)
     ]
     would_enroll = sum(each.would_enroll for each in shown)
-    return Answer(DryRunAnswer(would_enroll=would_enroll, prospects=shown, refused=refused))
+    warnings = await warnings_of(call)
+    answer = DryRunAnswer(would_enroll=would_enroll, prospects=shown, refused=refused, warnings=warnings)
+    return Answer(answer)
+
+
+async def warnings_of(call: Call) -> list[str]:
+    """What the latest version of the sequence should not go out with."""
+    sequence = await existing(call)
+    version = await call.api.store.sequences.version(
+        call.caller.workspace, sequence["_id"], sequence["latest_version"]
+    )
+    assert version is not None, "a version is stored before the sequence points at it"
+    return await launch_warnings(call, parse_sequence(version["document"]))
 
 
 async def read(call: Call) -> tuple[dict[int, Enroll], list[RefusedRow]]:
