@@ -31,6 +31,7 @@ from chassis.documents import (
     DeliveryView,
     EnrollmentStory,
     EnrollmentView,
+    Footer,
     MailboxLimits,
     MailboxView,
     PersonView,
@@ -205,7 +206,7 @@ async def read(
     fetch; and each of its fields has the type that it says.
     """
     whole = await world.one(collection, _id)
-    assert view.PROJECTION.keys() - whole.keys() <= lacks
+    assert {name.partition(".")[0] for name in view.PROJECTION} - whole.keys() <= lacks
     found = view.read(await world.one(collection, _id, view.PROJECTION))
     assert found == view.read(whole)
     check_types(found)
@@ -244,7 +245,7 @@ async def test_a_mailbox_and_the_password_that_only_the_sender_reads(world: Worl
     assert (plain.signature, plain.zone, plain.country) == ("Ana\nOur Co", "Europe/Berlin", "DE")
     assert (plain.windows, plain.time_off) == (MAILBOX["windows"], tuple(MAILBOX["time_off"]))
     assert len(sender_of(plain).time_off) == 8
-    assert plain.limits == MailboxLimits(200, 30, 60)
+    assert (plain.limits, plain.watched) == (MailboxLimits(200, 30, 60), False)
 
     smtp = {"host": "mail.example", "port": 587, "username": "ana", "password": "s3cret"}
     other = await world.post("/v1/mailboxes", {"address": "ben@ourco.example", "smtp": smtp}, 201)
@@ -261,6 +262,7 @@ async def test_a_mailbox_as_its_watcher_sees_it_and_what_the_watcher_says_of_it(
     made = await world.post(
         "/v1/mailboxes", {"address": "eva@ourco.example", "smtp": smtp, "imap": imap}, 201
     )
+    assert (await read(world, MailboxView, names.MAILBOXES, UUID(made["id"]))).watched
     view = await read(world, WatchedMailbox, names.MAILBOXES, UUID(made["id"]))
     assert (view.workspace_id, view.imap.since) == (world.workspace, world.clock.real_now())
     assert (view.imap.host, view.imap.port, view.imap.security) == ("imap.example", 993, "tls")
@@ -281,12 +283,15 @@ async def test_a_mailbox_as_its_watcher_sees_it_and_what_the_watcher_says_of_it(
 
 
 async def test_a_workspace(world: World) -> None:
-    view = await read(world, WorkspaceView, names.WORKSPACES, world.workspace, lacks={"limits"})
+    view = await read(world, WorkspaceView, names.WORKSPACES, world.workspace, lacks={"limits", "footer"})
     assert (view.id, view.name, view.tokens) == (world.workspace, "Our Co", {})
     assert (view.in_doubt_policy, view.limits) == ("wait", WorkspaceLimits())
     await world.post("/v1/workspace/limits", {"per_person_per_day": 2}, 200, method="PUT")
-    limited = await read(world, WorkspaceView, names.WORKSPACES, world.workspace)
-    assert limited.limits == WorkspaceLimits(2)
+    limited = await read(world, WorkspaceView, names.WORKSPACES, world.workspace, lacks={"footer"})
+    assert (limited.limits, limited.footer) == (WorkspaceLimits(2), Footer())
+    footer = {"postal_address": "Our Co\nBerlin", "reason": "We met.", "language": "de", "link": False}
+    await world.post("/v1/workspace/footer", footer, 200, method="PUT")
+    assert (await read(world, WorkspaceView, names.WORKSPACES, world.workspace)).footer == Footer(**footer)
 
 
 async def test_a_suppression_is_found_by_scheduler_and_sender_under_the_id_that_the_api_gave_it(

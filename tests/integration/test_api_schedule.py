@@ -283,6 +283,20 @@ async def test_a_dry_run_takes_a_csv_a_version_and_a_start(world: World) -> None
     assert datetime.fromisoformat(row["stages"][0]["planned_at"]) == start
 
 
+async def test_a_dry_run_warns_of_mails_without_a_postal_address(world: World) -> None:
+    async def warnings(sequence: str) -> list[str]:
+        told = await world.call("POST", f"/v1/sequences/{sequence}/dry-run", {"prospect": prospect("x")})
+        return list(told["warnings"])
+
+    mails = await world.sequence()
+    calls = await world.sequence(stages=[{"id": "ring", "channel": "call", "text": "Ask"}])
+    (warning,) = await warnings(mails)
+    assert "PUT /v1/workspace/footer" in warning
+    assert await warnings(calls) == []
+    await world.call("PUT", "/v1/workspace/footer", {"postal_address": "1 Main Street, Berlin"})
+    assert await warnings(mails) == []
+
+
 async def test_a_dry_run_asks_in_portions_and_has_bounds(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,12 +1,14 @@
 """Whom enrolling refuses because they must not be written to, whatever the suppression is of."""
 
 from collections.abc import AsyncIterator
+from uuid import uuid4
 
 import pytest
 
 from chassis import documents as names
 from chassis.documents import Document
 from chassis.secrets import Secrets
+from chassis.unsubscribing import sender_value
 from scheduler.testing import TWO_MAILS, WORKSPACE, Bench, open_bench, settings_for
 
 pytestmark = pytest.mark.stack
@@ -64,6 +66,19 @@ async def is_enrolled(bench: Bench, version: int, **more: str) -> bool:
 async def test_every_kind_refuses_the_enroll(bench: Bench, secrets: Secrets, kind: str, value: str) -> None:
     await suppress(bench, secrets, kind, value)
     assert not await is_enrolled(bench, 2, phone=PHONE, company_key="Acme")
+
+
+async def test_one_mailboxs_suppression_refuses_only_what_that_mailbox_would_send(
+    bench: Bench, secrets: Secrets
+) -> None:
+    await suppress(bench, secrets, "sender", sender_value(uuid4(), "priya@there.example"))
+    assert await is_enrolled(bench, 1)
+    (mailbox,) = await bench.database.collection(names.MAILBOXES).find({})
+    await suppress(bench, secrets, "sender", sender_value(mailbox["_id"], "Priya@there.example"))
+    enroll = bench.enroll("priya-2", email="priya@there.example")
+    await bench.command(enroll)
+    found = {"_id": enroll.enrollment_id}
+    assert await bench.database.collection(names.ENROLLMENTS).find_one(found) is None
 
 
 async def test_the_addresss_domain_is_the_company_where_none_is_given(bench: Bench, secrets: Secrets) -> None:

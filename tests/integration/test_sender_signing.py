@@ -9,20 +9,11 @@ from uuid import UUID
 import dkim as independent
 import pytest
 
-from api.model import message_of
-from api.testing import Served, serving
+from api.testing import Served
 from chassis import documents as names
-from scheduler import wiring as scheduler_wiring
-from scheduler.settings import SchedulerSettings
-from scheduler.store import ALL_SHARDS
-from scheduler.testing import Captured, received
-from segue_contracts.topics import STAGE_DUE, STAGE_OUTCOMES
-from sender import wiring as sender_wiring
-from sender.settings import SenderSettings
-from stack.smtp import SmtpServer
+from stack.carried import Carried, carried
 
 pytestmark = pytest.mark.stack
-COMMON = ("kafka_bootstrap_servers", "mongodb_uri", "mongodb_database", "secret_keys")
 SEQUENCE: dict[str, Any] = {
     "name": "Engineers",
     "stages": [
@@ -39,27 +30,15 @@ SEQUENCE: dict[str, Any] = {
 
 @dataclass
 class World:
-    """The services over one database, a mailbox and a person in a sequence; Kafka is carried by hand."""
+    """The services, a mailbox and a person in a sequence."""
 
-    api: Served
-    scheduler: scheduler_wiring.Parts
-    sender: sender_wiring.Sender
-    kafka: Captured
-    smtp: SmtpServer
-    mailbox: str = ""
+    services: Carried
+    mailbox: str
+    enrollment: UUID
 
-    async def begin(self) -> None:
-        smtp = {"host": self.smtp.host, "port": self.smtp.port, "security": "none"}
-        mailbox = {"address": "ana@ourco.example", "display_name": "Ána", "smtp": smtp}
-        self.mailbox = (await self.api.call("POST", "/v1/mailboxes", mailbox, status=201))["id"]
-        sequence = await self.api.call("POST", "/v1/sequences", SEQUENCE, status=201)
-        prospect = {"external_id": "p1", "email": "priya@there.example", "first_name": "Priya"}
-        path = f"/v1/sequences/{sequence['id']}/enrollments"
-        answer = await self.api.call("POST", path, {"prospect": prospect}, status=202)
-        command = UUID(answer["accepted"][0]["command_id"])
-        stored = await self.api.database.collection(names.COMMANDS).find_one({"_id": command})
-        assert stored is not None
-        await self.scheduler.commands.handle([received(message_of(stored))])
+    @property
+    def api(self) -> Served:
+        return self.services.api
 
     async def keys(self) -> list[str]:
         """Make keys, publish and activate them, and sign with them; the ids of the sets there are."""
@@ -71,22 +50,11 @@ class World:
         return [key["selector"] for key in made["keys"]]
 
     async def carry(self) -> str:
-        """What is due next goes to the sender when it is due, what it says of it back; the outcome."""
-        before = len(self.kafka.messages)
-        enrollment = await self.api.database.collection(names.ENROLLMENTS).find_one({})
-        assert enrollment is not None
-        self.api.clock.advance((enrollment["due_at"] - self.api.clock.now()).total_seconds())
-        await self.scheduler.due.tick()
-        due = [m for m in self.kafka.messages[before:] if m.TOPIC is STAGE_DUE]
-        await self.sender.on_stage_due([received(m) for m in due])
-        await self.sender.work.quiet()
-        (said,) = [m for m in self.kafka.messages[before:] if m.TOPIC is STAGE_OUTCOMES]
-        await self.scheduler.outcomes.handle([received(said)])
-        return f"{said.event_type.value} {said.reason or ''}".strip()
+        """What became of the next stage."""
+        return await self.services.carry(self.enrollment)
 
     def arrived(self) -> list[bytes]:
-        """The messages as the mail server has them, in their order."""
-        return [self.smtp.content(message) for message in self.smtp.messages()]
+        return self.services.arrived()
 
     def verdicts(self, message: bytes) -> list[bool]:
         """Whether each signature holds by what is published, each at the place that it names."""
@@ -101,22 +69,9 @@ class World:
 
 @pytest.fixture
 async def world(mongodb_uri: str, tmp_path: Path) -> AsyncIterator[World]:
-    async with serving(mongodb_uri) as served:
-        kafka, common = Captured(), {name: getattr(served.api.settings, name) for name in COMMON}
-        settings = SenderSettings(**common)
-        pool = sender_wiring.smtp_pool(settings)
-        sender = sender_wiring.assemble(settings, served.clock, served.database, kafka, pool)
-        await sender.store.ensure()
-        scheduler = scheduler_wiring.assemble(
-            SchedulerSettings(**common), served.clock, served.database, kafka, lambda: ALL_SHARDS
-        )
-        await scheduler.store.ensure_indexes()
-        with SmtpServer(tmp_path / "smtp") as smtp:
-            built = World(served, scheduler, sender, kafka, smtp)
-            await built.begin()
-            yield built
-            await sender.work.quiet()
-            await pool.close()
+    async with carried(mongodb_uri, tmp_path) as services:
+        mailbox = await services.connect()
+        yield World(services, mailbox, await services.enroll(SEQUENCE))
 
 
 async def test_what_a_provider_signs_goes_out_without_a_signature_of_ours(world: World) -> None:

@@ -57,19 +57,19 @@ async def dry_run(call: Call) -> Answer:
         for row, each in zip(enrolls, told, strict=True)
     ]
     would_enroll = sum(each.would_enroll for each in shown)
-    warnings = await warnings_of(call)
+    warnings = await warnings_of(call, list(enrolls.values()))
     answer = DryRunAnswer(would_enroll=would_enroll, prospects=shown, refused=refused, warnings=warnings)
     return Answer(answer)
 
 
-async def warnings_of(call: Call) -> list[str]:
-    """What the latest version of the sequence should not go out with."""
+async def warnings_of(call: Call, enrolls: Sequence[Enroll]) -> list[str]:
+    """What the version that all of them ask for, or the latest, should not go out with."""
     sequence = await existing(call)
+    asked = next((each.sequence_version for each in enrolls), None)
     version = await call.api.store.sequences.version(
-        call.caller.workspace, sequence["_id"], sequence["latest_version"]
+        call.caller.workspace, sequence["_id"], asked or sequence["latest_version"]
     )
-    assert version is not None, "a version is stored before the sequence points at it"
-    return await launch_warnings(call, parse_sequence(version["document"]))
+    return await launch_warnings(call, parse_sequence(version["document"])) if version else []
 
 
 async def read(call: Call) -> tuple[dict[int, Enroll], list[RefusedRow]]:
