@@ -289,7 +289,12 @@ async def test_a_workspace(world: World) -> None:
     await world.post("/v1/workspace/limits", {"per_person_per_day": 2}, 200, method="PUT")
     limited = await read(world, WorkspaceView, names.WORKSPACES, world.workspace, lacks={"footer"})
     assert (limited.limits, limited.footer) == (WorkspaceLimits(2), Footer())
-    footer = {"postal_address": "Our Co\nBerlin", "reason": "We met.", "language": "de", "link": False}
+    footer: dict[str, Any] = {
+        "postal_address": "Our Co\nBerlin",
+        "reason": "We met.",
+        "language": "de",
+        "link": False,
+    }
     await world.post("/v1/workspace/footer", footer, 200, method="PUT")
     assert (await read(world, WorkspaceView, names.WORKSPACES, world.workspace)).footer == Footer(**footer)
 
