@@ -295,8 +295,25 @@ class NoteProviderId(DeliveryCommand):
     provider_message_id: str = Field(max_length=900, pattern=MESSAGE_ID)
 
 
+class ReceiptStatus(StrEnum):
+    """What became of a text message in the end: `undelivered` says the carrier, `failed` the provider."""
+
+    DELIVERED = "delivered"
+    UNDELIVERED = "undelivered"
+    FAILED = "failed"
+
+
+class NoteReceipt(DeliveryCommand):
+    """The provider told what became of a text message; some of its error codes end the enrollment."""
+
+    event_type: Literal["note_receipt"] = "note_receipt"
+    provider_id: str = Field(max_length=64)
+    status: ReceiptStatus
+    error_code: str = Field(default="", max_length=20)
+
+
 AnyDeliveryCommand = Annotated[
-    Recall | TaskDone | TaskSkip | TaskSnooze | TaskReassign | DecideInDoubt | NoteProviderId,
+    Recall | TaskDone | TaskSkip | TaskSnooze | TaskReassign | DecideInDoubt | NoteProviderId | NoteReceipt,
     Field(discriminator="event_type"),
 ]
 

@@ -445,10 +445,46 @@ async def test_a_mailbox_that_is_not_connected_is_named(world: World) -> None:
 
 async def test_what_is_not_set_up_is_refused(world: World) -> None:
     await world.mailbox()
-    stages = [{"id": "text", "channel": "sms", "text": "Hi"}]
-    body = {**SEQUENCE, "stages": stages, "on_behalf_of": "bob@ourco.example"}
+    body = {**SEQUENCE, "on_behalf_of": "bob@ourco.example"}
     problem = await world.json("POST", "/v1/sequences", body, status=422)
-    assert pointers(problem) == ["/stages/0/channel", "/on_behalf_of"]
+    assert pointers(problem) == ["/on_behalf_of"]
+
+
+async def test_a_text_message_needs_a_number_that_can_send_and_a_bearable_length(world: World) -> None:
+    await world.mailbox()
+    stages = [{"id": "text", "channel": "sms", "text": "{{first_name|there}} " + "x" * 1000}]
+    body = {**SEQUENCE, "stages": stages}
+    problem = await world.json("POST", "/v1/sequences", body, status=422)
+    assert pointers(problem) == ["/stages/0/channel", "/stages/0/text"]
+    assert "7 segments" in problem["errors"][1]["detail"]
+    receives = {"number": "+4930999", "auth_token": "a token of theirs"}
+    number = await world.json("POST", "/v1/sms-numbers", receives, status=201)
+    stages[0]["text"] = "Hi {{first_name|there}}"
+    problem = await world.json("POST", "/v1/sequences", body, status=422)
+    assert (number["can_send"], pointers(problem)) == (False, ["/stages/0/channel"])
+    path, account = f"/v1/sms-numbers/{number['id']}", "AC" + "0" * 32
+    sends = {"auth_token": "another token", "account_sid": account}
+    assert (await world.json("PUT", path, sends))["can_send"]
+    kept = await world.json("PUT", path, {"auth_token": "yet another token"})
+    assert (kept["can_send"], kept["account_sid"]) == (True, account)
+    await world.json("POST", "/v1/sequences", body, status=201)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"account_sid": "AC1"},
+        {"provider": "webhook", "url": "http://bridge.example/"},
+        {"provider": "webhook", "url": "https://user:secret@bridge.example/"},
+        {"provider": "webhook", "url": "https://bridge.example/", "auth_token": "whsec_no base64!"},
+        {"provider": "carrier pigeon"},
+    ],
+)
+async def test_a_provider_that_could_not_be_used_safely_is_refused(
+    world: World, settings: dict[str, str]
+) -> None:
+    body = {"number": "+4930999", "auth_token": "a token of theirs", **settings}
+    assert (await world.json("POST", "/v1/sms-numbers", body, status=422))["errors"]
 
 
 async def test_what_would_not_be_done_is_refused_and_not_ignored(world: World) -> None:

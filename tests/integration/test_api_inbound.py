@@ -20,6 +20,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from api import inbound, inbound_sms
 from api.application import application
 from api.bootstrap import Wanted, bootstrap
+from api.model import message_of
 from api.routing import Api
 from api.settings import ApiSettings
 from api.store import ensure_indexes
@@ -35,6 +36,7 @@ from chassis.testing import fresh_database
 from reply_detector.settings import DetectorSettings
 from reply_detector.wiring import assemble as detector_over
 from segue_contracts import codec
+from segue_contracts.commands import NoteReceipt
 from segue_contracts.events import EnrollmentStop
 
 pytestmark = pytest.mark.stack
@@ -406,6 +408,26 @@ async def test_a_text_message_is_proven_by_the_public_url_the_form_and_the_token
     await world.call("PUT", f"/v1/sms-numbers/{number['id']}", {"auth_token": "a newer token"})
     assert (await world.twilio(path, SMS)).status == 401
     assert (await world.twilio(path, SMS, token="a newer token")).status == 200
+
+
+async def test_the_end_of_a_message_of_ours_becomes_a_command_to_the_sender_once(world: World) -> None:
+    number, dispatch = await world.number(), f"{uuid4()}:text"
+    path = f"/v1/sms-numbers/{number['id']}/receipts?dispatch="
+    sid = {"MessageSid": SMS["MessageSid"]}
+    failed = {**sid, "MessageStatus": "undelivered", "ErrorCode": "30006"}
+    posts = [
+        *((path + dispatch, form) for form in (failed, failed, {**sid, "MessageStatus": "sent"})),
+        (path.partition("?")[0], failed),
+        (path + "no-dispatch", failed),
+    ]
+    for target, form in posts:
+        assert (await world.twilio(target, form)).status == 200
+    [command] = await world.database.collection(names.COMMANDS).find({"type": "note_receipt"})
+    assert command["workspace_id"] == UUID(world.made["workspace_id"])
+    note = message_of(command)
+    assert isinstance(note, NoteReceipt)
+    told = (note.dispatch_id, note.provider_id, note.status, note.error_code)
+    assert told == (dispatch, SMS["MessageSid"], "undelivered", "30006")
 
 
 async def test_a_stop_by_text_message_reaches_the_person_who_has_the_phone(world: World) -> None:

@@ -12,10 +12,12 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from pydantic import SecretStr
 
 from chassis import documents as names
 from chassis.clock import Clock
 from chassis.kafka import Publisher, Record, ensure_topics
+from chassis.secrets import Secrets, SecretSettings
 from chassis.settings import ServiceSettings
 from chassis.store import Database, connect
 from segue_contracts import ids
@@ -25,10 +27,12 @@ from stack.mail_script import Hang
 from stack.ports import free_port
 from stack.processes import Process, http_ok
 from stack.smtp import SmtpServer
+from stack.texts import AUTH_TOKEN, TextServer, zone_at
 
 pytestmark = [pytest.mark.stack, pytest.mark.slow]
 
 ANNA = "anna@prospect.example"
+SECRET_KEYS = "a secret key for tests only"
 SETTLED_SECONDS = 45
 SHORT = {
     "SEGUE_REDELIVERY_SECONDS": "5",
@@ -85,6 +89,25 @@ class Scene:
         }
         for name, row in rows.items():
             await self.database.collection(name).insert_one({**row, "workspace_id": thing})
+
+    async def texts_through(self, server: TextServer) -> None:
+        """The one stage becomes a text message."""
+        secrets = Secrets(SecretSettings(secret_keys=SecretStr(SECRET_KEYS)))
+        secret = {"auth_token": secrets.encrypt(AUTH_TOKEN)}
+        row = {"_id": uuid4(), "workspace_id": self.thing, "owner_id": self.thing, "number": "+4930999"}
+        await self.database.collection(names.SMS_NUMBERS).insert_one({**row, **server.settings, **secret})
+        stage = {"id": "hello", "channel": "sms", "text": "Hi"}
+        await self.database.collection(names.SEQUENCE_VERSIONS).update_one(
+            {"workspace_id": self.thing}, {"$set": {"document.stages": [stage]}}
+        )
+        await self.database.collection(names.PEOPLE).update_one(
+            {"_id": self.thing},
+            {
+                "$set": {
+                    "prospect": {"phone": "+4915112345678", "zone": zone_at(range(11, 18), Clock().now())}
+                }
+            },
+        )
 
     async def due(self) -> None:
         now = Clock().now()
@@ -144,7 +167,7 @@ async def a_scene(
         "SEGUE_KAFKA_TOPIC_PREFIX": f"{run}.",
         "SEGUE_MONGODB_URI": mongodb_uri,
         "SEGUE_MONGODB_DATABASE": f"sender_{run}",
-        "SEGUE_SECRET_KEYS": "a secret key for tests only",
+        "SEGUE_SECRET_KEYS": SECRET_KEYS,
         "SEGUE_HTTP_PORT": str(port),
         "SEGUE_ALLOW_FAULTS": "1",
     }
@@ -184,6 +207,23 @@ async def test_killed_at_any_step_it_sends_at_most_once_and_says_where_it_stands
     await scene.start()
     assert await scene.settled() == state
     assert len(scene.smtp.messages()) == mails
+
+
+@pytest.mark.parametrize(
+    ("point", "state", "texts"),
+    [("sender.before_data", "in_doubt", 0), ("sender.after_250", "in_doubt", 1)],
+)
+async def test_killed_around_the_request_a_text_message_is_in_doubt_and_goes_out_at_most_once(
+    scene: Scene, point: str, state: str, texts: int
+) -> None:
+    async with TextServer() as server:
+        await scene.texts_through(server)
+        await scene.start(point)
+        await scene.due()
+        await scene.died()
+        await scene.start()
+        assert await scene.settled() == state
+        assert len(server.arrived) == texts
 
 
 async def test_on_sigterm_a_message_in_data_ends_as_sent_and_the_process_with_zero(scene: Scene) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from phonenumbers import PhoneNumberType, example_number_for_type, format_number, geocoder, parse
 from phonenumbers.phonenumberutil import SUPPORTED_REGIONS, PhoneNumberFormat
 
-from sender.sms_text import (
+from chassis.sms_text import (
     AREAS,
     AWAKE,
     DEFAULT,

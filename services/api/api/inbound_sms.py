@@ -16,11 +16,13 @@ from api.courier import Letter
 from api.forms import Form, read_form
 from api.handlers import ApiKey, read_body
 from api.inbound import NOBODYS_SECRET
+from api.model import command_document
 from api.problems import Problem, invalid_at, unauthorized
 from api.routing import KIB, Api
 from chassis import faults
 from chassis.inbound import inbound_document, pointer
 from chassis.store import Document
+from segue_contracts.commands import NoteReceipt, ReceiptStatus
 
 MAX_POST_BYTES = 64 * KIB
 SIGNATURE_HEADER = "X-Twilio-Signature"
@@ -38,7 +40,7 @@ DENIED = (
     "/v1/sms-numbers/<number id>."
 )
 PORTS = {"https": 443, "http": 80}
-_SID = re.compile(r"[A-Za-z0-9]{10,64}")
+_SID = re.compile(r"[A-Za-z0-9_-]{10,64}")
 _STATUS = re.compile(r"[a-z_-]{1,30}")
 
 
@@ -75,6 +77,10 @@ async def _receive_message(api: Api, request: web.Request) -> None:
 async def _receive_receipt(api: Api, request: web.Request) -> None:
     number, form = await _proven(api, request)
     receipt = receipt_document(number, form, api)
+    if (note := note_of(receipt, request.query.get("dispatch", ""), api)) is not None:
+        now, real_now = api.clock.now(), api.clock.real_now()
+        await api.store.commands.add([command_document(note, note.dispatch_id, now, real_now)])
+        api.courier.take([Letter(note, note.event_id)])
     if await api.store.receipts.add(receipt):
         telemetry.RECEIPTS.labels(receipt["status"] if receipt["status"] in STATUSES else "other").inc()
 
@@ -170,6 +176,26 @@ def receipt_document(number: Document, form: Form, api: Api) -> Document:
         "error_code": form.text("ErrorCode")[:20] or None,
         "received_at": api.clock.now(),
     }
+
+
+def note_of(receipt: Document, dispatch_id: str, api: Api) -> NoteReceipt | None:
+    """What the sender should know: the end of a message of ours, whose dispatch the callback's URL names."""
+    if receipt["status"] not in set(ReceiptStatus):
+        return None
+    try:
+        return NoteReceipt(
+            event_id=uuid5(receipt["_id"], "note"),
+            occurred_at=receipt["received_at"],
+            recorded_at=api.clock.real_now(),
+            workspace_id=receipt["workspace_id"],
+            dispatch_id=dispatch_id,
+            issued_by=SOURCE,
+            provider_id=receipt["provider_id"],
+            status=receipt["status"],
+            error_code=receipt["error_code"] or "",
+        )
+    except ValueError:
+        return None
 
 
 def _sid(form: Form) -> str:

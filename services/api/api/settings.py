@@ -4,6 +4,7 @@ from pydantic import AnyHttpUrl, Field
 
 from chassis.secrets import SecretSettings
 from chassis.settings import ClockSettings, MongoSettings, ServiceSettings
+from chassis.sms_text import MAX_SEGMENTS
 
 
 class BootstrapSettings(MongoSettings, ClockSettings):
@@ -26,6 +27,9 @@ class ApiSettings(ServiceSettings, SecretSettings):
     )
     inquiry_seconds: float = Field(default=15.0, gt=0, description="how long a scheduler may take to answer")
     dns_seconds: float = Field(default=8.0, gt=0, description="how long DNS may take for one check in all")
+    sms_max_segments: int = Field(
+        default=6, ge=1, le=MAX_SEGMENTS, description="longer texts are refused; the same value in the sender"
+    )
     live_page_seconds: float = Field(default=2.0, gt=0, description="between two looks of a live page")
     live_pages: int = Field(default=200, ge=0, description="open live pages in this process; 0 is none")
 

@@ -517,6 +517,13 @@ class SmsNumbers:
         """Numbers, the newest first."""
         return await read_page(self._numbers, {"workspace_id": workspace}, NEWEST_FIRST, page, dict)
 
+    async def any_sends(self, workspace: Workspace) -> bool:
+        """Whether text messages can be sent at all."""
+        numbers = await self._numbers.find(
+            {"workspace_id": workspace}, projection=names.SmsNumberView.PROJECTION
+        )
+        return any(names.SmsNumberView.read(each).can_send for each in numbers)
+
     async def add(self, number: Document) -> None:
         """Duplicate if the number is connected already."""
         await self._numbers.insert_one(number)
@@ -529,7 +536,7 @@ class SmsNumbers:
 
 
 class Receipts:
-    """What the provider tells of messages sent from a number; for the SMS channel to come."""
+    """What the provider tells of messages sent from a number."""
 
     def __init__(self, database: Database) -> None:
         self._receipts = database.collection(names.RECEIPTS)

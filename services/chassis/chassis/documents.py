@@ -230,6 +230,53 @@ class SigningView:
 
 
 @dataclass(frozen=True, slots=True)
+class SmsNumberView:
+    """A phone number as the sender sees it; `provider` and `url` say how it sends, `secret` is encrypted.
+
+    `account` is Twilio's account sid. A number without what its provider needs only receives.
+    """
+
+    PROJECTION: ClassVar[Document] = {
+        "workspace_id": 1,
+        "number": 1,
+        "owner_id": 1,
+        "provider": 1,
+        "account_sid": 1,
+        "url": 1,
+        "receipts_url": 1,
+        "auth_token": 1,
+    }
+    id: UUID
+    workspace_id: UUID
+    number: str
+    owner_id: UUID
+    provider: str  # twilio | webhook
+    account: str | None
+    url: str | None
+    receipts_url: str | None
+    secret: str
+
+    @classmethod
+    def read(cls, doc: Document) -> Self:
+        return cls(
+            doc["_id"],
+            doc["workspace_id"],
+            doc["number"],
+            doc["owner_id"],
+            doc.get("provider", "twilio"),
+            doc.get("account_sid"),
+            doc.get("url"),
+            doc.get("receipts_url"),
+            doc["auth_token"],
+        )
+
+    @property
+    def can_send(self) -> bool:
+        """Whether it has what its provider needs to send."""
+        return bool(self.account if self.provider == "twilio" else self.url)
+
+
+@dataclass(frozen=True, slots=True)
 class ImapIdentity:
     """How a mailbox is read. `secret` is encrypted: the password, or for `xoauth2` an access token.
 

@@ -156,7 +156,7 @@ class Email:
             Envelope(_envelope_from(mailbox.address), wire_address(recipient), body),
             recipient,
             draft,
-            _limited(read, claim, mailbox, material.workspace),
+            limited_of(read, claim, mailbox, material.workspace),
         )
 
     def _draft(self, claim: Claim, read: Read, material: "_Material", mailbox: MailboxView) -> Draft:
@@ -364,7 +364,8 @@ def _envelope_from(address: str) -> str:
         raise Misconfigured("mailbox_unusable") from None
 
 
-def _limited(read: Read, claim: Claim, mailbox: MailboxView, workspace: WorkspaceView | None) -> Limited:
+def limited_of(read: Read, claim: Claim, mailbox: MailboxView, workspace: WorkspaceView | None) -> Limited:
+    """The caps over a claim's message, as the scheduler has reserved for them."""
     found = read.plan.stage(claim.due.stage_id) if read.plan else None
     caps = caps_of(
         mailbox,

@@ -20,6 +20,7 @@ from segue_contracts.commands import (
     Decision,
     DeliveryCommand,
     NoteProviderId,
+    NoteReceipt,
     Recall,
     TaskDone,
     TaskReassign,
@@ -27,7 +28,7 @@ from segue_contracts.commands import (
     TaskSnooze,
 )
 from segue_contracts.events import EnrollmentStop, StageDue, StopReason
-from segue_contracts.message import Scope
+from segue_contracts.message import Channel, Scope
 from sender import metrics, model
 from sender.model import Answer, Claim, Document, Due, Earlier, Existing, Move, State
 from sender.steps import Steps
@@ -60,6 +61,7 @@ class Deliveries(Protocol):
     async def change(
         self, workspace: UUID, dispatch_id: str, move: Move, fields: Document
     ) -> Document | None: ...
+    async def note_receipt(self, workspace: UUID, dispatch_id: str, receipt: Document) -> Document | None: ...
     async def note_provider_id(self, workspace: UUID, dispatch_id: str, provider_message_id: str) -> bool: ...
     async def overdue_tasks(self, now: datetime, limit: int) -> list[Document]: ...
     async def answered(self, workspaces: Iterable[UUID], ids: Sequence[UUID]) -> set[UUID]: ...
@@ -257,6 +259,8 @@ class DeliveryCommandHandler:
                     command.workspace_id, command.dispatch_id, provider_id
                 )
                 return None if known else UNKNOWN
+            case NoteReceipt():
+                return await self._note_receipt(command)
             case DecideInDoubt(decision=Decision.STOP):
                 return await self._stop(command)
             case TaskSnooze() | TaskReassign():
@@ -295,6 +299,34 @@ class DeliveryCommandHandler:
         if after is not None:
             await self._steps.publish([stop_of(after, self._clock)])
         return refused
+
+    async def _note_receipt(self, command: NoteReceipt) -> Refused | None:
+        """What the provider told of a text message: that it had it, whatever the delivery has become, and
+        where it can't arrive, a stop. Raises Retry until all of it is done.
+        """
+        receipt = {"status": command.status.value, "code": command.error_code, "at": command.occurred_at}
+        after = await self._store.note_receipt(command.workspace_id, command.dispatch_id, receipt)
+        if after is None or after.get("channel") != Channel.SMS:
+            return UNKNOWN
+        await self._was_accepted(command, after)
+        reason = model.receipt_ends(command.status, command.error_code)
+        if reason is not None:
+            await self._steps.suppress(command.workspace_id, after["recipient"], reason.value)
+            await self._steps.insist([stop_by_receipt(command, after["person_id"], reason, self._clock)])
+        return None
+
+    async def _was_accepted(self, command: NoteReceipt, found: Document) -> None:
+        """A receipt is as good as the answer that never came."""
+        changed = {
+            "settled_at": self._clock.now(),
+            "sent_at": found.get("transmitted_at") or command.occurred_at,
+            "reason": "receipt",
+            "code": "",
+            "provider_message_id": command.provider_id,
+        }
+        after = await self._change(command, Move.RECORD_SENT, changed)
+        if after is not None:
+            await self._steps.tell([after])
 
     async def _keep_task(self, command: TaskSnooze | TaskReassign) -> Refused | None:
         changed = (
@@ -393,6 +425,24 @@ def stop_of(delivery: Document, clock: Clock) -> EnrollmentStop:
         scope=Scope.ENROLLMENT,
         enrollment_id=delivery["enrollment_id"],
         reason_code="in_doubt",
+    )
+
+
+def stop_by_receipt(
+    command: NoteReceipt, person_id: UUID, reason: StopReason, clock: Clock
+) -> EnrollmentStop:
+    """The stop that a receipt leads to, one id per dispatch; an opt-out is the person's, everywhere."""
+    opted_out = reason is StopReason.UNSUBSCRIBED
+    return EnrollmentStop(
+        event_id=uuid5(command.enrollment_id, f"{command.stage_id}/receipt/stop"),
+        event_type=reason,
+        occurred_at=command.occurred_at,
+        recorded_at=clock.real_now(),
+        workspace_id=command.workspace_id,
+        scope=Scope.PERSON if opted_out else Scope.ENROLLMENT,
+        enrollment_id=None if opted_out else command.enrollment_id,
+        person_id=person_id if opted_out else None,
+        reason_code=f"sms_{command.error_code}",
     )
 
 

@@ -1,14 +1,16 @@
 """The states of a delivery and the only ways between them; pure: time, ids and randomness are arguments."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID, uuid5
 
 from chassis.documents import EnrollmentView
-from segue_contracts.events import Outcome, StageOutcome
+from segue_contracts.commands import ReceiptStatus
+from segue_contracts.events import Outcome, StageOutcome, StopReason
+from sender.sms_provider import Said, SmsAnswer
 from sender.smtp import Accepted, Broken, Deferred, Fault, Phase, Rejected
 
 Document = dict[str, Any]
@@ -16,6 +18,7 @@ Document = dict[str, Any]
 MAX_SOFT_FAILURES: Final = 12
 """4xx replies for one recipient until we give up: about two days with the default backoff."""
 SETTLED_BYTES: Final = 1024
+OPTED_OUT: Final = "opted_out"
 MAX_POLICY_REFUSALS: Final = 3
 """A server that refuses this one message as policy that often means this message, not the mailbox."""
 
@@ -327,6 +330,49 @@ def after_smtp(
             return _after_soft(result, earlier, moment)
         case Rejected():
             return _after_refusal(result, earlier, moment)
+
+
+# Twilio's error codes of deliveries that will fail again: an unknown or a landline phone, no mobile at all.
+# https://www.twilio.com/docs/api/errors
+_GONE_FOR_GOOD: Final = frozenset({"21211", "21217", "21614", "30005", "30006"})
+_HAS_OPTED_OUT: Final = "21610"
+
+
+def receipt_ends(status: ReceiptStatus, error_code: str) -> StopReason | None:
+    """Why what a receipt says ends the enrollment, if it does: nothing else is known to be for good."""
+    if status is ReceiptStatus.DELIVERED:
+        return None
+    if error_code == _HAS_OPTED_OUT:
+        return StopReason.UNSUBSCRIBED
+    return StopReason.BOUNCED if error_code in _GONE_FOR_GOOD else None
+
+
+def after_sms(
+    answer: SmsAnswer, earlier: Earlier, moment: Moment, again: datetime, *, repeatable: bool
+) -> Settlement:
+    """What a provider's answer to one request makes of a delivery; `again`: when it may be asked again.
+
+    Where a provider is `repeatable`, an answer that never came is asked for again, under the same key.
+    """
+    match answer.said:
+        case Said.ACCEPTED:
+            settlement = sent(moment.now, answer.code)
+            noted = {"provider_message_id": answer.provider_id} if answer.provider_id else {}
+            return replace(settlement, fields={**settlement.fields, **noted})
+        case Said.NOT_REACHED | Said.MISCONFIGURED:
+            return deferred(moment.now, again, answer.reason, answer.code, counts=("failures",))
+        case Said.BUSY:
+            return deferred(moment.now, again, "provider_busy", answer.code, counts=("failures",))
+        case Said.OPTED_OUT:
+            return rejected(moment.now, OPTED_OUT, answer.code, bounced=True)
+        case Said.NO_SUCH_PHONE:
+            return rejected(moment.now, "recipient_refused", answer.code, bounced=True)
+        case Said.REFUSED:
+            return rejected(moment.now, "other_refused", answer.code)
+    if repeatable and earlier.soft_failures + 1 < MAX_SOFT_FAILURES:
+        counts = ("failures", "soft_failures")
+        return deferred(moment.now, again, "no_reply", answer.code, counts=counts)
+    return doubted(moment.now)
 
 
 def _after_soft(result: Deferred, earlier: Earlier, moment: Moment) -> Settlement:

@@ -140,8 +140,9 @@ class Reader:
         ids = []
         if person and person.company_key:
             ids.append(self._secrets.suppression_id(workspace, "company", person.company_key))
-        if field == "phone" and prospect.get("phone"):
-            ids.append(self._secrets.suppression_id(workspace, "phone", prospect["phone"]))
+        if field == "phone":
+            phones = {look.recipient, prospect.get("phone")} - {None, ""}
+            ids.extend(self._secrets.suppression_id(workspace, "phone", str(phone)) for phone in phones)
         if field == "email":
             for address in {look.recipient, prospect.get("email")} - {None, ""}:
                 ids.append(self._secrets.suppression_id(workspace, "address", str(address)))

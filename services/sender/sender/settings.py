@@ -8,6 +8,7 @@ from pydantic import AnyHttpUrl, Field, model_validator
 
 from chassis.secrets import SecretSettings
 from chassis.settings import ServiceSettings
+from chassis.sms_text import MAX_SEGMENTS
 
 DOUBT_SECONDS = 5.0
 """At the end of the time to stop, for marking in doubt what is still in DATA."""
@@ -51,6 +52,9 @@ class SenderSettings(ServiceSettings, SecretSettings):
     )
     public_url: AnyHttpUrl | None = Field(
         default=None, description="where people reach the API; unless it is https, mails have no link there"
+    )
+    sms_max_segments: int = Field(
+        default=6, ge=1, le=MAX_SEGMENTS, description="longer texts are rejected; the same value in the api"
     )
     ehlo_hostname: str = Field(
         default_factory=lambda: re.sub("[^A-Za-z0-9.-]", "-", socket.gethostname())[:255],

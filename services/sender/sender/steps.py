@@ -221,12 +221,16 @@ class Steps:
         if not messages:
             return
         try:
-            await retrying(lambda: self._send(list(messages)), tries=PUBLISH_TRIES)
+            await self.insist(messages)
         except Retry as error:
             log.warning(
                 "outcome not published, it will be asked for again",
                 extra=fields("sender.unpublished", messages=len(messages), error=str(error)[:200]),
             )
+
+    async def insist(self, messages: Sequence[Message]) -> None:
+        """Publish what nobody asks for again; raises Retry."""
+        await retrying(lambda: self._send(list(messages)), tries=PUBLISH_TRIES)
 
     async def _publish_all(self, lists: Sequence[list[Message]]) -> list[None]:
         await self._publisher.publish([Record.of(message) for each in lists for message in each])
@@ -262,13 +266,20 @@ class Steps:
     async def _suppress_if_bounced(self, delivery: Document) -> None:
         """Never write to a bounced address again; done with each telling: a crash may have come before it."""
         recipient = delivery.get("recipient")
-        if not delivery.get("bounced") or not recipient:
-            return
+        if delivery.get("bounced") and recipient:
+            opted_out = delivery["reason"] == model.OPTED_OUT
+            await self.suppress(
+                delivery["workspace_id"], recipient, "unsubscribed" if opted_out else "bounced"
+            )
+
+    async def suppress(self, workspace: UUID, recipient: str, reason: str) -> None:
+        """Never write to this address, or this phone, again."""
+        kind = "address" if "@" in recipient else "phone"
         suppression = {
-            "_id": self._secrets.suppression_id(delivery["workspace_id"], "address", recipient),
-            "workspace_id": delivery["workspace_id"],
-            "kind": "address",
-            "reason": "bounced",
+            "_id": self._secrets.suppression_id(workspace, kind, recipient),
+            "workspace_id": workspace,
+            "kind": kind,
+            "reason": reason,
             "by": "sender",
             "at": self._clock.now(),
         }

@@ -13,6 +13,7 @@ from chassis.documents import (
     MailboxView,
     PersonView,
     SigningView,
+    SmsNumberView,
     VersionView,
     WorkspaceView,
 )
@@ -130,6 +131,7 @@ class Store:
         self._versions = database.collection(names.SEQUENCE_VERSIONS)
         self._mailboxes = database.collection(names.MAILBOXES)
         self._workspaces = database.collection(names.WORKSPACES)
+        self._sms_numbers = database.collection(names.SMS_NUMBERS)
         self._signing_domains = database.collection(names.SIGNING_DOMAINS)
         self._results = database.collection(names.COMMAND_RESULTS)
         self._files = database.files("bodies")
@@ -292,6 +294,25 @@ class Store:
             for doc in found
         }
 
+    async def sms_numbers(self, workspaces: Iterable[UUID]) -> dict[UUID, list[SmsNumberView]]:
+        """The numbers that can send, by workspace."""
+        found = await self._sms_numbers.find(_within(workspaces, {}), projection=SmsNumberView.PROJECTION)
+        numbers: dict[UUID, list[SmsNumberView]] = {}
+        for number in map(SmsNumberView.read, found):
+            if number.can_send:
+                numbers.setdefault(number.workspace_id, []).append(number)
+        return numbers
+
+    async def numbers_used(self, workspaces: Iterable[UUID], enrollments: Iterable[UUID]) -> dict[UUID, UUID]:
+        """From which number each enrollment's latest text message went, or was about to."""
+        wanted = {"enrollment_id": {"$in": list(set(enrollments))}, "number_id": {"$exists": True}}
+        found = await self._deliveries.find(
+            _within(workspaces, wanted),
+            projection={"enrollment_id": 1, "number_id": 1},
+            sort=[("transmitted_at", 1)],
+        )
+        return {doc["enrollment_id"]: doc["number_id"] for doc in found}
+
     # ---- 3. the bytes ----
 
     async def put_file(self, claim: Claim, body: bytes) -> str:
@@ -453,6 +474,14 @@ class Store:
         found = {"_id": dispatch_id, "workspace_id": workspace}
         noted = {"$ifNull": ["$provider_message_id", provider_message_id]}
         return await self._deliveries.update_one(found, [{"$set": {"provider_message_id": noted}}])
+
+    async def note_receipt(self, workspace: UUID, dispatch_id: str, receipt: Document) -> Document | None:
+        """Keep what the provider said in the end; the delivery after it, None for an unknown dispatch."""
+        return await self._deliveries.find_one_and_update(
+            {"_id": dispatch_id, "workspace_id": workspace},
+            {"$set": {"receipt": receipt}},
+            projection=WITHOUT_BODY,
+        )
 
     async def overdue_tasks(self, now: datetime, limit: int) -> list[Document]:
         """Open tasks that nobody did in time and that should be skipped then. A sweep: all workspaces."""

@@ -21,6 +21,7 @@ from sender.manual import Manual
 from sender.reading import Reader
 from sender.settings import SenderSettings
 from sender.sms import Sms
+from sender.sms_provider import Http
 from sender.smtp import Timeouts
 from sender.smtp_pool import Pool
 from sender.steps import Publishes, Steps
@@ -38,6 +39,7 @@ class Sender:
     steps: Steps
     work: Work
     email: Email
+    sms: Sms
     on_stage_due: StageDueHandler
     on_commands: DeliveryCommandHandler
 
@@ -55,6 +57,7 @@ async def wiring(settings: SenderSettings, service: Service) -> AsyncIterator[No
         clock, pool = settings.clock(), smtp_pool(settings)
         stack.push_async_callback(pool.close)
         sender = assemble(settings, clock, database, publisher, pool)
+        stack.push_async_callback(sender.sms.close)
         with service.stage("indexes"):
             await sender.store.ensure()
         service.health.check("clock", clock_check(database, clock))
@@ -89,10 +92,11 @@ def assemble(
     reader = Reader(store, clock, secrets)
     steps = Steps(store, publisher, reader, clock, secrets, settings, random.random)
     email = Email(store, pool, steps, secrets, settings)
+    sms = Sms(store, Http(settings.smtp_total_seconds), steps, secrets, settings)
     manual = Manual(store, steps)
     channels: Mapping[Channel, Carries] = {
         Channel.EMAIL: email,
-        Channel.SMS: Sms(steps),
+        Channel.SMS: sms,
         **dict.fromkeys(MANUAL_CHANNELS, manual),
     }
     work = Work(steps, channels, settings)
@@ -101,6 +105,7 @@ def assemble(
         steps=steps,
         work=work,
         email=email,
+        sms=sms,
         on_stage_due=StageDueHandler(store, steps, work, clock),
         on_commands=DeliveryCommandHandler(store, steps, clock),
     )

@@ -1,5 +1,6 @@
 """Sequences: written as JSON or YAML, checked, published as versions that never change."""
 
+import re
 from collections.abc import Iterator
 from datetime import datetime
 from http import HTTPStatus
@@ -17,6 +18,7 @@ from api.routing import KIB, YAML, Answer, Call, Closed, Route, Shown, Takes
 from api.submitting import Accepted, submit, wish_of
 from chassis import faults
 from chassis.errors import Duplicate
+from chassis.sms_text import cost
 from chassis.store import Document
 from chassis.templates import Kind, TemplateError, compile_template
 from chassis.zones import ZONE_NAMES
@@ -34,9 +36,13 @@ from segue_contracts.sequence import (
 )
 from segue_contracts.timing import PROSPECT
 
+_TOKEN = re.compile(r"\{\{.*?\}\}")
 MAX_SEQUENCE_BYTES = 512 * KIB
 PUBLISH_TRIES = 5
-NOT_SET_UP = {Channel.SMS: "no provider for SMS is set up: use manual_sms, a task for a person"}
+NO_NUMBER = (
+    "no number that can send text messages is connected: connect one (POST /v1/sms-numbers), "
+    "or use manual_sms, a task for a person"
+)
 NOT_TRACKED = "opens and clicks are not tracked yet, so this would never be true: use `has`, or leave it out"
 NO_NOTIFICATION = "nobody can be told of an overdue task yet: use `wait` or `skip`"
 NOT_CONFIDENTIAL = "everybody in the workspace can see every sequence yet: leave it out"
@@ -152,12 +158,29 @@ def _set_up_errors(document: SequenceDocument) -> Iterator[FieldError]:
 
 
 def _stage_set_up_errors(place: str, stage: Stage) -> Iterator[FieldError]:
-    if stage.channel in NOT_SET_UP:
-        yield FieldError(pointer=f"{place}/channel", detail=NOT_SET_UP[stage.channel])
     if stage.when is not None and any(part.opened or part.clicked for part in stage.when.walk()):
         yield FieldError(pointer=f"{place}/when", detail=NOT_TRACKED)
     if stage.overdue is not None and stage.overdue.do is WhenOverdue.NOTIFY:
         yield FieldError(pointer=f"{place}/overdue/do", detail=NO_NOTIFICATION)
+
+
+async def check_texts(call: Call, document: SequenceDocument) -> None:
+    """Problem 422 for a text message that nobody could send, or that is too long whatever its values are."""
+    stages = [(i, stage) for i, stage in enumerate(document.stages) if stage.channel is Channel.SMS]
+    if not stages:
+        return
+    most, errors = call.api.settings.sms_max_segments, []
+    if not await call.api.store.sms_numbers.any_sends(call.caller.workspace):
+        errors = [FieldError(pointer=f"/stages/{i}/channel", detail=NO_NUMBER) for i, _ in stages]
+    for i, stage in stages:
+        segments = len(cost(_TOKEN.sub("", stage.text or "").strip()).segments)
+        if segments > most:
+            detail = (
+                f"takes {segments} segments of a text message without its values; at most {most} are sent"
+            )
+            errors.append(FieldError(pointer=f"/stages/{i}/text", detail=detail))
+    if errors:
+        raise invalid(errors)
 
 
 async def mailbox_ids(call: Call, document: SequenceDocument, owner_id: UUID) -> list[UUID]:
@@ -237,6 +260,7 @@ async def create(call: Call) -> Answer:
     document = parsed(call.body.data)
     owner_id = call.caller.user_id
     mailboxes = await mailbox_ids(call, document, owner_id)
+    await check_texts(call, document)
     sequence_id, workspace = call.ids.next(), call.caller.workspace
     version = version_document(
         sequence_id, workspace, 1, document, mailboxes, owner_id, owner_id, call.api.clock.now()
@@ -259,6 +283,7 @@ async def create(call: Call) -> Answer:
 async def replace(call: Call) -> Answer:
     """Save the next version, if the document changed. People go on with the version they have."""
     document = parsed(call.body.data)
+    await check_texts(call, document)
     for _ in range(PUBLISH_TRIES):
         sequence = await existing(call)
         check_match(call, sequence)

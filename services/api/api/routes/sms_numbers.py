@@ -1,20 +1,24 @@
-"""SMS numbers: phone numbers whose messages come in, and the token that proves them."""
+"""SMS numbers: whose messages come in and go out, through which provider, and the token that proves both."""
 
+from base64 import b64decode
 from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Any, Final, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, AnyHttpUrl, Field, SecretStr, model_validator
 
 from api.keys import KeyScope
 from api.paging import Page, PageQuery
 from api.problems import conflict, not_found
 from api.routing import Answer, Call, Closed, Route, Shown, Takes
+from chassis.documents import SmsNumberView
 from chassis.errors import Duplicate
 from chassis.secrets import plain_phone
 from chassis.store import Document
 from segue_contracts.text import Line
+
+LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 
 def check_number(value: str) -> str:
@@ -28,12 +32,43 @@ def check_number(value: str) -> str:
 Number = Annotated[Line, AfterValidator(check_number)]
 
 
+def check_url(value: AnyHttpUrl) -> AnyHttpUrl:
+    """Secrets go there: encrypted, or to this machine."""
+    if value.scheme != "https" and value.host not in LOOPBACK:
+        raise ValueError("must begin with https://")
+    if value.username or value.password or value.query or value.fragment:
+        raise ValueError("must be an address alone, without a login, a query or a fragment")
+    return value
+
+
 class SmsNumberSettings(Closed):
-    """What can be changed."""
+    """What can be changed; what is left out stays as it is. Without what its provider needs to send, a number
+    only receives.
+    """
 
     auth_token: SecretStr = Field(
-        min_length=8, max_length=200, description="Twilio's, of the number's account; never shown"
+        min_length=8,
+        max_length=200,
+        description="Twilio's, of the number's account, or the webhook's secret; never shown",
     )
+    provider: Literal["twilio", "webhook"] = Field(default="twilio", description="Who takes its messages")
+    account_sid: str | None = Field(
+        default=None, pattern="^AC[0-9a-fA-F]{32}$", description="Twilio's account; needed to send there"
+    )
+    url: Annotated[AnyHttpUrl, AfterValidator(check_url)] | None = Field(
+        default=None,
+        description="Where a webhook takes messages, needed to send there; of Twilio, another API base",
+    )
+
+    @model_validator(mode="after")
+    def _secret_fits(self) -> Self:
+        secret = self.auth_token.get_secret_value()
+        if self.provider == "webhook" and secret.startswith("whsec_"):
+            try:
+                b64decode(secret.removeprefix("whsec_"), validate=True)
+            except ValueError:
+                raise ValueError("auth_token must have base64 after whsec_") from None
+        return self
 
 
 class NewSmsNumber(SmsNumberSettings):
@@ -48,6 +83,10 @@ class SmsNumberShown(Shown):
     id: UUID = Field(validation_alias="_id")
     number: str
     owner_id: UUID
+    provider: str
+    account_sid: str | None
+    url: str | None
+    can_send: bool = Field(description="Whether it has what its provider needs to send")
     messages_url: str = Field(description="For `A message comes in`")
     receipts_url: str = Field(description="For status callbacks")
     created_at: datetime
@@ -73,23 +112,45 @@ class ReceiptsQuery(PageQuery):
 
 def shown(call: Call, number: Document) -> dict[str, Any]:
     """What may be shown of a number."""
-    one = f"/v1/sms-numbers/{number['_id']}"
-    urls = {"messages_url": call.api.url(f"{one}/messages"), "receipts_url": call.api.url(f"{one}/receipts")}
-    return {**number, **urls}
+    view = SmsNumberView.read(number)
+    return {
+        **number,
+        "provider": view.provider,
+        "account_sid": view.account,
+        "url": view.url,
+        "can_send": view.can_send,
+        "messages_url": call.api.url(f"/v1/sms-numbers/{view.id}/messages"),
+        "receipts_url": receipts_url(call, view.id),
+    }
+
+
+def receipts_url(call: Call, number_id: UUID) -> str:
+    """Where status callbacks of its messages go."""
+    return call.api.url(f"/v1/sms-numbers/{number_id}/receipts")
+
+
+def settings_of(call: Call, number_id: UUID, new: SmsNumberSettings) -> Document:
+    """What is stored of the settings that were given; the sender reads the callback's address here."""
+    given = new.model_dump(mode="json", include=new.model_fields_set & {"provider", "account_sid", "url"})
+    return {
+        **given,
+        "auth_token": call.api.secrets.encrypt(new.auth_token.get_secret_value()),
+        "receipts_url": receipts_url(call, number_id),
+        "updated_at": call.api.clock.real_now(),
+    }
 
 
 async def add(call: Call) -> Answer:
     """Connect a number."""
     new: NewSmsNumber = call.body.data
-    now = call.api.clock.real_now()
+    number_id = call.ids.next()
     number: Document = {
-        "_id": call.ids.next(),
+        "_id": number_id,
         "workspace_id": call.caller.workspace,
         "number": new.number,
         "owner_id": call.caller.user_id,
-        "auth_token": call.api.secrets.encrypt(new.auth_token.get_secret_value()),
-        "created_at": now,
-        "updated_at": now,
+        "created_at": call.api.clock.real_now(),
+        **settings_of(call, number_id, new),
     }
     try:
         await call.api.store.sms_numbers.add(number)
@@ -112,13 +173,10 @@ async def get(call: Call) -> Answer:
 
 
 async def replace(call: Call) -> Answer:
-    """Another auth token; the old one ends at once."""
+    """Another auth token, the old one ends at once; another provider."""
     new: SmsNumberSettings = call.body.data
-    fields = {
-        "auth_token": call.api.secrets.encrypt(new.auth_token.get_secret_value()),
-        "updated_at": call.api.clock.real_now(),
-    }
     number_id = call.uuid("number_id", "SMS number")
+    fields = settings_of(call, number_id, new)
     changed = await call.api.store.sms_numbers.change(call.caller.workspace, number_id, fields)
     if changed is None:
         raise not_found("SMS number")
@@ -173,7 +231,7 @@ ROUTES = (
         "PUT",
         _ONE,
         replace,
-        "Change the auth token of an SMS number",
+        "Change the auth token and the provider of an SMS number",
         KeyScope.WRITE,
         answer=SmsNumberShown,
         takes=Takes(SmsNumberSettings),

@@ -7,7 +7,12 @@ from enum import StrEnum
 from typing import Final
 
 import phonenumbers
-from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberFormat, PhoneNumberType
+from phonenumbers import NumberParseException, PhoneNumber, PhoneNumberFormat, PhoneNumberType, timezone
+
+from chassis.zones import ZONE_NAMES
+
+MAX_SEGMENTS: Final = 10
+"""Twilio takes 1600 characters, ten segments of the GSM alphabet."""
 
 # 3GPP TS 23.038 6.2.1: the default alphabet without its escape, and the table behind the escape.
 # https://www.etsi.org/deliver/etsi_ts/123000_123099/123038/17.00.00_60/ts_123038v170000p.pdf
@@ -149,6 +154,12 @@ def parse_number(text: str, country: str | None = None) -> Number:
         raise NumberError("not_valid", "there is no such number in its country")
     e164 = phonenumbers.format_number(found, PhoneNumberFormat.E164)
     return Number(e164, _country_of(found), phonenumbers.number_type(found) not in _NO_SMS)
+
+
+def zones_of(e164: str) -> tuple[str, ...]:
+    """The time zones in which a number may be; UTC where nobody knows."""
+    found = timezone.time_zones_for_number(phonenumbers.parse(e164, None))
+    return tuple(zone for zone in found if zone in ZONE_NAMES) or ("UTC",)
 
 
 def _country_of(number: PhoneNumber) -> str:
