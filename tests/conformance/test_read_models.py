@@ -37,6 +37,7 @@ from chassis.documents import (
     PersonView,
     SentView,
     SequenceView,
+    SmsNumberView,
     SmtpIdentity,
     StoppedView,
     VersionView,
@@ -254,6 +255,21 @@ async def test_a_mailbox_and_the_password_that_only_the_sender_reads(world: Worl
     assert secret.limits == MailboxLimits()
     assert secret.smtp == SmtpIdentity("mail.example", 587, "starttls", "ana", secret.smtp.secret)
     assert world.secrets.decrypt(secret.smtp.secret) == "s3cret"
+
+
+async def test_a_number_that_only_receives_and_one_that_sends(world: World) -> None:
+    token = {"auth_token": "token of the account"}
+    receives = await world.post("/v1/sms-numbers", {"number": "+4930998", **token}, 201)
+    _id, lacks = UUID(receives["id"]), {"provider", "account_sid", "url"}
+    plain = await read(world, SmsNumberView, names.SMS_NUMBERS, _id, lacks=lacks)
+    assert (plain.provider, plain.account, plain.can_send) == ("twilio", None, False)
+    account = "AC" + "0" * 32
+    settings = {"provider": "twilio", "account_sid": account, "url": "https://api.example"}
+    sends = await world.post("/v1/sms-numbers", {"number": "+4930999", **token, **settings}, 201)
+    view = await read(world, SmsNumberView, names.SMS_NUMBERS, UUID(sends["id"]))
+    assert (view.number, view.owner_id, view.account) == ("+4930999", world.user, account)
+    assert (view.receipts_url, view.can_send) == (sends["receipts_url"], True)
+    assert world.secrets.decrypt(view.secret) == "token of the account"
 
 
 async def test_a_mailbox_as_its_watcher_sees_it_and_what_the_watcher_says_of_it(world: World) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import logging
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -34,7 +35,7 @@ from sender.transmission import Journal, Moves, Transmission
 log = logging.getLogger(__name__)
 
 AT_ONCE: Final = 10
-"""Requests at a time, all numbers together; Twilio queues what one number can't send at once itself."""
+"""Requests at a time for one number: a slow provider holds up no other. Twilio queues what is too fast."""
 ROUNDS: Final = 16
 """More zones than one number can be in."""
 
@@ -89,7 +90,7 @@ class Sms:
         self._settings = settings
         self._journal = Journal(store, steps.clock)
         self._slots = Slots(store, steps.clock)
-        self._room = asyncio.Semaphore(AT_ONCE)
+        self._rooms: defaultdict[UUID, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(AT_ONCE))
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def carry(self, items: Sequence[tuple[Carried, Read]]) -> None:
@@ -226,17 +227,18 @@ class Sms:
         task.add_done_callback(self._tasks.discard)
 
     async def _send(self, carried: Carried, read: Read, ready: Ready) -> None:
+        room = self._rooms[ready.text.number.id]
         with carried:
             try:
                 async with asyncio.timeout(self._settings.room_seconds):
-                    await self._room.acquire()
+                    await room.acquire()
             except TimeoutError:
                 self._steps.settle(carried, self._steps.busy())
                 return
             try:
                 await self._transmit(carried, read, ready)
             finally:
-                self._room.release()
+                room.release()
 
     async def _transmit(self, carried: Carried, read: Read, ready: Ready) -> None:
         number, claim = ready.text.number, carried.claim
