@@ -22,6 +22,7 @@ from segue_contracts.events import AnswerNotification
 from segue_contracts.topics import USER_NOTIFICATIONS
 from stack import prospects
 from stack.client import Client, eventually
+from stack.sequences import TWO_MAILS
 from stack.system import System
 
 pytestmark = pytest.mark.stack
@@ -36,15 +37,7 @@ stages:
     subject: "{{first_name|Hi}}: a job"
     text: "Hi {{first_name|there}}, four days a week."
 """
-TWO_STAGES = (
-    ONE_STAGE
-    + """
-  - id: nudge
-    channel: email
-    after: 3 days
-    text: "Hi {{first_name|there}}, did you see this?"
-"""
-)
+TWO_STAGES = TWO_MAILS.replace("2 days", "3 days")
 TALK = "Yes, let us talk on Monday!"
 
 

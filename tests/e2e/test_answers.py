@@ -12,28 +12,20 @@ from chassis.clock import Clock
 from stack import prospects
 from stack.client import Client, eventually
 from stack.mail_script import Hang
+from stack.sequences import TWO_MAILS
 from stack.smtp import SmtpServer
 
 pytestmark = pytest.mark.stack
 
 Mails = Callable[[str, int], Awaitable[list[EmailMessage]]]
-THREE_STAGES = """
-name: Backend engineers
-mailbox: ana@ourco.example
-stages:
-  - id: hello
-    channel: email
-    subject: "{{first_name|Hi}}: a job"
-    text: "Hi {{first_name|there}}, four days a week."
-  - id: nudge
-    channel: email
-    after: 2 days
-    text: "Hi {{first_name|there}}, did you see this?"
-  - id: ring
+THREE_STAGES = (
+    TWO_MAILS
+    + """  - id: ring
     channel: call
     after: 2 days
     text: "Ask {{first_name|them}} about the job"
 """
+)
 AT_ONCE = THREE_STAGES.replace("2 days", "10 minutes")
 TALK = "Yes, let us talk on Monday!"
 

@@ -15,6 +15,7 @@ from stack.brokers import Brokers
 from stack.client import Client, Refused, eventually
 from stack.dovecot import Dovecot
 from stack.ports import free_port
+from stack.sequences import TWO_MAILS
 from stack.smtp import SmtpServer
 from stack.system import WATCHER, System, system
 
@@ -23,19 +24,6 @@ pytestmark = [pytest.mark.stack, pytest.mark.slow]
 Mails = Callable[[str, int], Awaitable[list[EmailMessage]]]
 ADDRESS = "ana@ourco.example"
 USERS = {f"ana{number}@ourco.example": "a secret" for number in range(10)}
-TWO_MAILS = """
-name: Backend engineers
-mailbox: ana@ourco.example
-stages:
-  - id: hello
-    channel: email
-    subject: "{{first_name|Hi}}: a job"
-    text: "Hi {{first_name|there}}, four days a week."
-  - id: nudge
-    channel: email
-    after: 2 days
-    text: "Hi {{first_name|there}}, did you see this?"
-"""
 
 
 @pytest.fixture(scope="module")

@@ -15,6 +15,7 @@ from chassis.clock import Clock
 from stack import prospects
 from stack.client import Client, eventually
 from stack.mail_script import Refuse
+from stack.sequences import TWO_MAILS
 from stack.smtp import SmtpServer
 from stack.system import System
 
@@ -22,19 +23,7 @@ pytestmark = pytest.mark.stack
 
 Mails = Callable[[str, int], Awaitable[list[EmailMessage]]]
 
-NUDGE = """
-name: Backend engineers
-mailbox: ana@ourco.example
-stages:
-  - id: hello
-    channel: email
-    subject: "{{first_name|Hi}}: a job"
-    text: "Hi {{first_name|there}}, four days a week."
-  - id: nudge
-    channel: email
-    after: 10 minutes
-    text: "Hi {{first_name|there}}, did you see this?"
-"""
+NUDGE = TWO_MAILS.replace("2 days", "10 minutes")
 CALL = """
 name: Call first
 mailbox: ana@ourco.example

@@ -9,25 +9,13 @@ import aiohttp
 import pytest
 
 from stack.client import Client
+from stack.sequences import TWO_MAILS
 from stack.system import System
 
 pytestmark = pytest.mark.stack
 
 Mails = Callable[[str, int], Awaitable[list[EmailMessage]]]
 PUBLIC_URL = "https://segue.example"
-TWO_MAILS = """
-name: Backend engineers
-mailbox: ana@ourco.example
-stages:
-  - id: hello
-    channel: email
-    subject: "{{first_name|Hi}}: a job"
-    text: "Hi {{first_name|there}}, four days a week."
-  - id: nudge
-    channel: email
-    after: 2 days
-    text: "Hi {{first_name|there}}, did you see this?"
-"""
 
 
 @pytest.fixture(scope="module")

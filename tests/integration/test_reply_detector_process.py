@@ -26,6 +26,7 @@ from segue_contracts.codec import decode
 from segue_contracts.events import EnrollmentStop, InboundMessage, StopReason
 from segue_contracts.message import Scope
 from segue_contracts.topics import ENROLLMENT_STOPS, TOPICS
+from stack.client import eventually
 from stack.ports import free_port
 from stack.processes import Process, http_ok
 
@@ -129,12 +130,11 @@ class Scene:
 
     async def state(self, inbound: UUID, wanted: str) -> dict[str, Any]:
         """The document once it is in the wanted state."""
-        async with asyncio.timeout(WAIT_SECONDS):
-            while True:
-                found = await self.database.collection(names.INBOUND).find_one({"_id": inbound})
-                if found is not None and found["state"] == wanted:
-                    return found
-                await asyncio.sleep(0.1)
+
+        async def look() -> dict[str, Any]:
+            return await self.database.collection(names.INBOUND).find_one({"_id": inbound}) or {}
+
+        return await eventually(look, until=lambda found: found.get("state") == wanted, seconds=WAIT_SECONDS)
 
     async def start(self, fault: str = "") -> None:
         self.process.env["SEGUE_FAULTS"] = json.dumps({fault: "kill"} if fault else {})
@@ -219,9 +219,7 @@ async def test_killed_after_publishing_a_stop_it_publishes_the_same_one_again(sc
 
 async def swept(parts: Parts) -> None:
     """Until the sweep found something due."""
-    async with asyncio.timeout(WAIT_SECONDS):
-        while not await parts.sweep.once():  # noqa: ASYNC110 - real time makes things due
-            await asyncio.sleep(0.1)
+    await eventually(parts.sweep.once, until=bool, seconds=WAIT_SECONDS)
 
 
 async def test_without_the_agent_the_sweep_does_it_all(scene: Scene) -> None:

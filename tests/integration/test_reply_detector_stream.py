@@ -21,6 +21,7 @@ from reply_detector.model import State
 from reply_detector.stream import TRANSIENT_TRIES, InboundStream, assignment, build_app
 from segue_contracts.events import CorrectAnswer, InboundMessage
 from segue_contracts.topics import DEAD_LETTERS, INBOUND_MESSAGES
+from stack.client import eventually
 
 pytestmark = [
     pytest.mark.stack,
@@ -87,9 +88,11 @@ class Hanging(Settling):
 
 async def until(holds: Callable[[], bool]) -> None:
     """For what only Faust knows, and tells nobody."""
-    async with asyncio.timeout(60):
-        while not holds():  # noqa: ASYNC110 - Faust gives no signal
-            await asyncio.sleep(0.05)
+
+    async def look() -> bool:
+        return holds()
+
+    await eventually(look, until=bool, seconds=60)
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from dns.asyncresolver import Resolver as Asker
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.deliverability import Check, State, judge, parse_dkim, parse_dmarc, parse_spf, provider_of
-from api.resolver import Asked, DnsTrouble, Resolver, facts_of, spf_of
+from api.deliverability import Asked, Check, State, judge, parse_dkim, parse_dmarc, parse_spf, provider_of
+from api.resolver import DnsTrouble, Resolver, facts_of, spf_of
 from api.testing import Zone
 
 DOMAIN = "ourco.example"

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 MAX_SPF_LOOKUPS: Final = 10  # RFC 7208 4.6.4
 MAX_SPF_VOIDS: Final = 2
+MAX_SELECTORS: Final = 8
 GOOD_RSA_BITS: Final = 2048
 LEAST_RSA_BITS: Final = 1024  # RFC 8301 3.2: shorter keys are no signature at all
 
@@ -187,11 +188,11 @@ class SpfFacts:
 
 def judge_spf(facts: "Facts") -> Check:
     """SPF of the domain that bounces go to, which is the mailbox's own unless its provider sets another."""
-    spf, provider = facts.spf, provider_of(facts.smtp_host)
+    spf, provider = facts.spf, provider_of(facts.asked.smtp_host)
     if spf is None:
         return _unknown("spf")
     ours = f"include:{provider.include}" if provider else _own_mechanism(facts)
-    fresh = f'{facts.domain}. TXT "v=spf1 {ours} ~all"'
+    fresh = f'{facts.asked.domain}. TXT "v=spf1 {ours} ~all"'
     if len(spf.records) > 1:
         to_do = "Merge them into one: several SPF records are an error to every receiver, as if none passed."
         return Check("spf", State.FAILED, f"{len(spf.records)} SPF records.", (to_do,))
@@ -230,14 +231,16 @@ def _judge_spf_coverage(
         to_do = f"Add {ours} before its last word: {provider.name} sends for this mailbox and is not in it."
         return Check("spf", State.FAILED, record, (to_do, *advice))
     to_do = (
-        f"Make sure that the servers behind {facts.smtp_host} are in it: the host's own address is not, "
-        f"which is right only if it hands on to others. If it sends itself, add {ours}."
+        f"Make sure that the servers behind {facts.asked.smtp_host} are in it: the host's own address is "
+        f"not, which is right only if it hands on to others. If it sends itself, add {ours}."
     )
     return Check("spf", State.WARNING, record, (to_do, *advice))
 
 
 def _own_mechanism(facts: "Facts") -> str:
-    return " ".join(f"ip{each.version}:{each}" for each in facts.host_addresses) or f"a:{facts.smtp_host}"
+    return (
+        " ".join(f"ip{each.version}:{each}" for each in facts.host_addresses) or f"a:{facts.asked.smtp_host}"
+    )
 
 
 # ---- DKIM ---------------------------------------------------------------------------------------------
@@ -283,23 +286,23 @@ def _key_bits(algorithm: str, public: str) -> int:
 
 def judge_dkim(facts: "Facts") -> Check:
     """The keys at the selectors that we know of: ours, or those where the provider has them."""
-    return _judge_own_dkim(facts) if facts.signs_own else _judge_provider_dkim(facts)
+    return _judge_own_dkim(facts) if facts.asked.signs_own else _judge_provider_dkim(facts)
 
 
 def _judge_own_dkim(facts: "Facts") -> Check:
-    if not facts.own_keys:
+    if not facts.asked.own_keys:
         to_do = "Make keys with POST /v1/signing-domains, publish their records and activate them."
         return Check(
             "dkim", State.FAILED, "This mailbox is signed by us, and its domain has no keys.", (to_do,)
         )
     worst: list[Check] = []
-    for selector, expected in facts.own_keys.items():
+    for selector, expected in facts.asked.own_keys.items():
         worst.append(_judge_key(facts, selector, expected))
     return max(worst, key=lambda check: _SEVERITY.index(check.state))
 
 
 def _judge_provider_dkim(facts: "Facts") -> Check:
-    provider = provider_of(facts.smtp_host)
+    provider = provider_of(facts.asked.smtp_host)
     answers = {selector: texts for selector, texts in facts.dkim.items() if texts is None or texts}
     if answers:
         checks = [_judge_key(facts, selector, None) for selector in answers]
@@ -307,14 +310,14 @@ def _judge_provider_dkim(facts: "Facts") -> Check:
     name = provider.name if provider else "the provider"
     looked = f"No key at {', '.join(facts.dkim)}." if facts.dkim else "Where its keys are is not known."
     to_do = (
-        f"Turn DKIM on at {name} for {facts.domain}. If it is on, ask again with ?selector=<its selector>, "
-        "the s= of the DKIM-Signature in any message that was sent."
+        f"Turn DKIM on at {name} for {facts.asked.domain}. If it is on, ask again with "
+        "?selector=<its selector>, the s= of the DKIM-Signature in any message that was sent."
     )
-    return Check("dkim", State.WARNING if not facts.asked_selector else State.FAILED, looked, (to_do,))
+    return Check("dkim", State.WARNING if facts.asked.selector is None else State.FAILED, looked, (to_do,))
 
 
 def _judge_key(facts: "Facts", selector: str, expected: str | None) -> Check:
-    name = f"{selector}._domainkey.{facts.domain}"
+    name = f"{selector}._domainkey.{facts.asked.domain}"
     texts = facts.dkim.get(selector)
     if texts is None:
         return _unknown("dkim")
@@ -383,7 +386,7 @@ def judge_dmarc(facts: "Facts", spf: Check, dkim: Check) -> Check:
     if facts.dmarc is None:
         return _unknown("dmarc")
     place, texts = facts.dmarc
-    fresh = f'_dmarc.{facts.domain}. TXT "v=DMARC1; p=none; rua=mailto:dmarc@{facts.domain}"'
+    fresh = f'_dmarc.{facts.asked.domain}. TXT "v=DMARC1; p=none; rua=mailto:dmarc@{facts.asked.domain}"'
     if not texts:
         to_do = "Publish one: Gmail, Yahoo and Microsoft want it of everybody who sends much."
         return Check("dmarc", State.FAILED, "No DMARC record.", (to_do,), fresh)
@@ -397,17 +400,19 @@ def judge_dmarc(facts: "Facts", spf: Check, dkim: Check) -> Check:
 
 
 def _judge_alignment(facts: "Facts", found: str, record: DmarcRecord, spf: Check, dkim: Check) -> Check:
-    provider = provider_of(facts.smtp_host)
+    provider = provider_of(facts.asked.smtp_host)
     # Envelope and From are the mailbox's address and a key is looked up under its domain, so what passes is
     # aligned, strictly too; but for a provider that takes the bounces itself.
     spf_aligned = spf.state is not State.FAILED and not (provider and provider.own_return_path)
     dkim_aligned = dkim.state in (State.OK, State.WARNING) and bool(
-        facts.own_keys or any(facts.dkim.values())
+        facts.asked.own_keys or any(facts.dkim.values())
     )
     if State.UNKNOWN in (spf.state, dkim.state) and not (spf_aligned and dkim_aligned):
         return _unknown("dmarc")
     if not spf_aligned and not dkim_aligned:
-        to_do = f"Make SPF or DKIM pass for {facts.domain} itself: nothing that passes is aligned with it."
+        to_do = (
+            f"Make SPF or DKIM pass for {facts.asked.domain} itself: nothing that passes is aligned with it."
+        )
         return Check("dmarc", State.FAILED, found, (to_do,))
     advice = []
     if not dkim_aligned:
@@ -426,7 +431,7 @@ def judge_mx(facts: "Facts") -> Check:
     """Whether answers and bounces can arrive; some receivers refuse a From that nobody can answer."""
     if facts.mx is None:
         return _unknown("mx")
-    publish = f"{facts.domain}. MX 10 <the server that receives for this domain>"
+    publish = f"{facts.asked.domain}. MX 10 <the server that receives for this domain>"
     if "" in facts.mx:
         found = "A null MX: the domain says that it takes no mail."
         return Check("mx", State.FAILED, found, ("Publish an MX: answers can't arrive.",), publish)
@@ -437,17 +442,17 @@ def judge_mx(facts: "Facts") -> Check:
 
 def judge_one_click(facts: "Facts") -> Check:
     """Whether a mail program can offer a button that unsubscribes: https, both fields signed (RFC 8058)."""
-    if not facts.offers_one_click:
+    if not facts.asked.offers_one_click:
         to_do = (
             "Set SEGUE_PUBLIC_URL, for the sender too, and `link` with PUT /v1/workspace/footer: Gmail and "
             "Yahoo ask for it of who sends them more than 5,000 messages a day."
         )
         return Check("one_click", State.WARNING, "Messages carry no List-Unsubscribe field.", (to_do,))
-    if not facts.public_url.startswith("https://"):
+    if not facts.asked.public_url.startswith("https://"):
         to_do = "Set SEGUE_PUBLIC_URL to the https address of this API: one-click works over nothing else."
-        found = f"{facts.public_url} is not https: messages carry no List-Unsubscribe field."
+        found = f"{facts.asked.public_url} is not https: messages carry no List-Unsubscribe field."
         return Check("one_click", State.FAILED, found, (to_do,))
-    if facts.signs_own:
+    if facts.asked.signs_own:
         return Check("one_click", State.OK, "Over https, and our signature covers both fields.")
     advice = "See that the provider's signature names List-Unsubscribe and List-Unsubscribe-Post in its h=."
     return Check("one_click", State.OK, "Over https.", (advice,))
@@ -457,12 +462,11 @@ def judge_one_click(facts: "Facts") -> Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """All that is judged. None: DNS did not answer.
+class Asked:
+    """Whose records to look at, and what is known without them.
 
-    `own_keys`: selector to record, of the keys that sign for the domain; `dkim`: what was found at each
-    selector that was looked at; `dmarc`: the name where the policy is (or would be) and its records; `mx`:
-    hosts, empty text for a null MX.
+    `own_keys`: selector to record, of the keys that sign for the domain; `selector` is one that a
+    person names.
     """
 
     domain: str
@@ -471,7 +475,27 @@ class Facts:
     offers_one_click: bool
     signs_own: bool
     own_keys: Mapping[str, str]
-    asked_selector: bool
+    selector: str | None = None
+
+    def selectors(self) -> tuple[str, ...]:
+        """Where keys may be."""
+        if self.signs_own:
+            return tuple(self.own_keys)[:MAX_SELECTORS]
+        if self.selector is not None:
+            return (self.selector,)
+        provider = provider_of(self.smtp_host)
+        return provider.selectors if provider else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that is judged. None: DNS did not answer.
+
+    `dkim`: what was found at each selector that was looked at; `dmarc`: the name where the policy is (or
+    would be) and its records; `mx`: hosts, empty text for a null MX.
+    """
+
+    asked: Asked
     spf: SpfFacts | None
     host_addresses: tuple[Address, ...]
     dkim: Mapping[str, tuple[str, ...] | None]

@@ -1,8 +1,7 @@
 """Asks DNS for what a domain publishes about its mail; how the answers are judged is in `deliverability`."""
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any, Final, Protocol, TypeVar
 
@@ -13,19 +12,18 @@ from dns.resolver import NXDOMAIN
 
 from api.deliverability import (
     Address,
+    Asked,
     Facts,
     SpfFacts,
     SpfTerm,
     is_dmarc,
     is_spf,
     parse_spf,
-    provider_of,
 )
 
 LOOKUP_SECONDS: Final = 3.0
 MAX_MX_HOSTS: Final = 10  # RFC 7208 4.6.4
 MAX_DMARC_STEPS: Final = 5
-MAX_SELECTORS: Final = 8
 
 T = TypeVar("T")
 
@@ -82,28 +80,6 @@ class Resolver:
         return list(answer.rrset or ())
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """Whose records to look at; `selector` is one that a person names."""
-
-    domain: str
-    smtp_host: str
-    public_url: str
-    offers_one_click: bool
-    signs_own: bool
-    own_keys: Mapping[str, str]
-    selector: str | None = None
-
-    def selectors(self) -> tuple[str, ...]:
-        """Where keys may be."""
-        if self.signs_own:
-            return tuple(self.own_keys)[:MAX_SELECTORS]
-        if self.selector is not None:
-            return (self.selector,)
-        provider = provider_of(self.smtp_host)
-        return provider.selectors if provider else ()
-
-
 async def facts_of(dns: Dns, asked: Asked, seconds: float) -> Facts:
     """Ask for everything at once; what is not there after `seconds` is unknown."""
     selectors = asked.selectors()
@@ -114,20 +90,7 @@ async def facts_of(dns: Dns, asked: Asked, seconds: float) -> Facts:
         _or_none(dns.mx(asked.domain), seconds),
         _keys_at(dns, selectors, asked.domain, seconds),
     )
-    return Facts(
-        domain=asked.domain,
-        smtp_host=asked.smtp_host,
-        public_url=asked.public_url,
-        offers_one_click=asked.offers_one_click,
-        signs_own=asked.signs_own,
-        own_keys=asked.own_keys,
-        asked_selector=asked.selector is not None,
-        spf=spf,
-        host_addresses=addresses or (),
-        dkim=keys,
-        dmarc=dmarc,
-        mx=mx,
-    )
+    return Facts(asked, spf, addresses or (), keys, dmarc, mx)
 
 
 async def published(

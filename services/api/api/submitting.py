@@ -10,9 +10,10 @@ from pydantic import ValidationError
 
 from api import telemetry
 from api.courier import Letter
+from api.keys import KeyScope
 from api.model import command_document
 from api.problems import FieldError, field_errors, invalid
-from api.routing import Answer, Call, Shown
+from api.routing import Answer, Call, Route, Shown, Takes
 from chassis import faults
 from segue_contracts.codec import MAX_VALUE_BYTES
 from segue_contracts.message import Message
@@ -26,6 +27,21 @@ class Accepted(Shown):
 
     command_id: UUID
     status_url: str
+
+
+def command_route(method: str, path: str, handler: Any, summary: str, takes: Takes, tag: str) -> Route:
+    """The route of one command: whoever may write gives it, and a 202 answers."""
+    return Route(
+        method,
+        path,
+        handler,
+        summary,
+        KeyScope.WRITE,
+        answer=Accepted,
+        status=HTTPStatus.ACCEPTED,
+        takes=takes,
+        tag=tag,
+    )
 
 
 @dataclass(frozen=True, slots=True)

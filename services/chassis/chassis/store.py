@@ -546,6 +546,16 @@ def translated() -> Iterator[None]:
         raise
 
 
+def its_own(field: str, keys: Sequence[Any], values: Sequence[Document]) -> Document:
+    """An expression for an update of many: the one of `values` that stands where `keys` has this document's
+    `field`.
+
+    One update for many documents costs mongod half of what many updates cost.
+    """
+    place = {"$indexOfArray": [{"$literal": list(keys)}, f"${field}"]}
+    return {"$arrayElemAt": [{"$literal": list(values)}, place]}
+
+
 def _transient(error: PyMongoError) -> bool:
     if isinstance(error, ConnectionFailure | ExecutionTimeout | WriteConcernError) or error.timeout:
         return True

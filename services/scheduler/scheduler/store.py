@@ -15,7 +15,7 @@ from uuid import UUID
 from chassis import documents as names
 from chassis.documents import CalendarView, MailboxView, SequenceView, VersionView, WorkspaceView
 from chassis.retry import retrying
-from chassis.store import Database, Index, UpdateOne
+from chassis.store import Database, Index, UpdateOne, its_own
 from scheduler.model import Change, Document, State
 from segue_contracts.ids import SHARDS
 
@@ -585,12 +585,8 @@ class _Merge:
 
 def _merging(some: Sequence[_Merge]) -> list[Document]:
     """An update that gives each its own; the guard is in it, so one that is not as read stays as it is."""
-    mine = {
-        "$arrayElemAt": [
-            {"$literal": [{"rev": m.rev, "set": m.set, "story": m.story} for m in some]},
-            {"$indexOfArray": [{"$literal": [m.id for m in some]}, "$_id"]},
-        ]
-    }
+    changes: list[Document] = [{"rev": m.rev, "set": m.set, "story": m.story} for m in some]
+    mine = its_own("_id", [m.id for m in some], changes)
     history = {"$concatArrays": ["$history", "$$mine.story"]}
     merged: Document = {"$mergeObjects": ["$$ROOT", "$$mine.set", {"history": history}]}
     for name in some[0].unset:

@@ -1,7 +1,6 @@
 """What people and their mail servers answered, what that did, and the word of a person who knows better."""
 
 from datetime import datetime
-from http import HTTPStatus
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -12,7 +11,7 @@ from api.keys import KeyScope
 from api.paging import Page, PageQuery
 from api.problems import not_found
 from api.routing import Answer, Call, Closed, Empty, Route, Shown, Takes
-from api.submitting import Accepted, submit_one
+from api.submitting import command_route, submit_one
 from chassis.documents import AnswerView
 from chassis.store import Document
 from segue_contracts.events import CorrectAnswer
@@ -205,20 +204,6 @@ async def review(call: Call) -> Answer:
 _ONE = "/v1/answers/{inbound_id}"
 
 
-def _command(path: str, handler: Any, summary: str, takes: Takes) -> Route:
-    return Route(
-        "POST",
-        _ONE + path,
-        handler,
-        summary,
-        KeyScope.WRITE,
-        answer=Accepted,
-        status=HTTPStatus.ACCEPTED,
-        takes=takes,
-        tag="Answers",
-    )
-
-
 ROUTES = (
     Route(
         "GET",
@@ -231,6 +216,15 @@ ROUTES = (
         tag="Answers",
     ),
     Route("GET", _ONE, get, "Read an answer", KeyScope.READ, answer=AnswerShown, tag="Answers"),
-    _command("/correction", correct, "Say what an answer is", Takes(CorrectionRequest)),
-    _command("/review", review, "An answer is right as it is", Takes(Empty, optional=True)),
+    command_route(
+        "POST", _ONE + "/correction", correct, "Say what an answer is", Takes(CorrectionRequest), "Answers"
+    ),
+    command_route(
+        "POST",
+        _ONE + "/review",
+        review,
+        "An answer is right as it is",
+        Takes(Empty, optional=True),
+        "Answers",
+    ),
 )

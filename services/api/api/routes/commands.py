@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from datetime import datetime
-from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -14,7 +13,7 @@ from api.problems import FieldError, conflict, invalid, invalid_at, not_found, r
 from api.routes.mailboxes import existing as existing_mailbox
 from api.routes.sequences import existing, template_error
 from api.routing import KIB, Answer, Call, Closed, Empty, Route, Shown, Takes
-from api.submitting import Accepted, submit_one
+from api.submitting import command_route, submit_one
 from api.times import Instant
 from chassis.documents import hold_id, hold_is_active
 from chassis.store import Document
@@ -340,20 +339,6 @@ def checked_path(call: Call, name: str) -> str:
     return value
 
 
-def _command(method: str, path: str, handler: Any, summary: str, takes: Takes, tag: str) -> Route:
-    return Route(
-        method,
-        path,
-        handler,
-        summary,
-        KeyScope.WRITE,
-        answer=Accepted,
-        status=HTTPStatus.ACCEPTED,
-        takes=takes,
-        tag=tag,
-    )
-
-
 _PAUSE = Takes(PauseRequest, optional=True)
 _STOP = Takes(StopRequest, optional=True)
 _EMPTY = Takes(Empty, optional=True)
@@ -375,11 +360,11 @@ ROUTES = (
         answer=CommandStatus,
         tag="Commands",
     ),
-    _command("POST", _ENROLLMENT + "/pause", pause_enrollment, "Pause an enrollment", _PAUSE, _E),
-    _command("POST", _ENROLLMENT + "/resume", resume_enrollment, "Resume an enrollment", _EMPTY, _E),
-    _command("POST", _ENROLLMENT + "/stop", stop_enrollment, "Stop an enrollment", _STOP, _E),
-    _command("POST", _ENROLLMENT + "/mark-replied", mark_replied, "Mark as answered", _EMPTY, _E),
-    _command(
+    command_route("POST", _ENROLLMENT + "/pause", pause_enrollment, "Pause an enrollment", _PAUSE, _E),
+    command_route("POST", _ENROLLMENT + "/resume", resume_enrollment, "Resume an enrollment", _EMPTY, _E),
+    command_route("POST", _ENROLLMENT + "/stop", stop_enrollment, "Stop an enrollment", _STOP, _E),
+    command_route("POST", _ENROLLMENT + "/mark-replied", mark_replied, "Mark as answered", _EMPTY, _E),
+    command_route(
         "POST",
         _ENROLLMENT + "/reschedule",
         reschedule,
@@ -387,10 +372,10 @@ ROUTES = (
         Takes(RescheduleRequest),
         _E,
     ),
-    _command(
+    command_route(
         "POST", _ENROLLMENT + "/migrate", migrate, "Go on with another version", Takes(MigrateRequest), _E
     ),
-    _command(
+    command_route(
         "POST",
         _ENROLLMENT + "/edit",
         edit,
@@ -398,19 +383,19 @@ ROUTES = (
         Takes(EditRequest, limit=400 * KIB),
         _E,
     ),
-    _command("POST", _SEQUENCE + "/pause", pause_sequence, "Pause a sequence", _PAUSE, _S),
-    _command("POST", _SEQUENCE + "/resume", resume_sequence, "Resume a sequence", _EMPTY, _S),
-    _command("POST", "/v1/workspace/pause", pause_workspace, "Pause everything", _PAUSE, _W),
-    _command("POST", "/v1/workspace/resume", resume_workspace, "Resume everything", _EMPTY, _W),
-    _command(
+    command_route("POST", _SEQUENCE + "/pause", pause_sequence, "Pause a sequence", _PAUSE, _S),
+    command_route("POST", _SEQUENCE + "/resume", resume_sequence, "Resume a sequence", _EMPTY, _S),
+    command_route("POST", "/v1/workspace/pause", pause_workspace, "Pause everything", _PAUSE, _W),
+    command_route("POST", "/v1/workspace/resume", resume_workspace, "Resume everything", _EMPTY, _W),
+    command_route(
         "PUT", _PERSON, update_person, "Tell all facts about a person", Takes(schema_of=PersonFacts), _P
     ),
-    _command("POST", _PERSON + "/pause", pause_person, "Pause everything of a person", _PAUSE, _P),
-    _command("POST", _PERSON + "/resume", resume_person, "Resume everything of a person", _EMPTY, _P),
-    _command("POST", _PERSON + "/stop", stop_person, "Stop everything of a person", _STOP, _P),
-    _command("POST", _MAILBOX + "/pause", pause_mailbox, "Pause what a mailbox sends", _PAUSE, _M),
-    _command("POST", _MAILBOX + "/resume", resume_mailbox, "Resume what a mailbox sends", _EMPTY, _M),
-    _command(
+    command_route("POST", _PERSON + "/pause", pause_person, "Pause everything of a person", _PAUSE, _P),
+    command_route("POST", _PERSON + "/resume", resume_person, "Resume everything of a person", _EMPTY, _P),
+    command_route("POST", _PERSON + "/stop", stop_person, "Stop everything of a person", _STOP, _P),
+    command_route("POST", _MAILBOX + "/pause", pause_mailbox, "Pause what a mailbox sends", _PAUSE, _M),
+    command_route("POST", _MAILBOX + "/resume", resume_mailbox, "Resume what a mailbox sends", _EMPTY, _M),
+    command_route(
         "POST", "/v1/companies/{company_key}/stop", stop_company, "Stop everything of a company", _STOP, _P
     ),
 )

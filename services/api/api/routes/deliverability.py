@@ -5,9 +5,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.deliverability import State, judge, provider_of
+from api.deliverability import Asked, State, judge, provider_of
 from api.keys import KeyScope
-from api.resolver import Asked, facts_of
+from api.resolver import facts_of
 from api.routes.footer import footer_of
 from api.routes.mailboxes import existing
 from api.routing import Answer, Call, Route, Shown

@@ -1,7 +1,6 @@
 """What waits for a person: tasks of manual stages, and deliveries that may or may not have arrived."""
 
 from datetime import UTC, datetime
-from http import HTTPStatus
 from typing import Any, Literal
 from uuid import UUID
 
@@ -12,7 +11,7 @@ from api.paging import Page, PageQuery
 from api.problems import conflict, invalid_at, not_found
 from api.routes.enrollments import DeliveryShown, delivery_shown
 from api.routing import Answer, Call, Closed, Route, Shown, Takes
-from api.submitting import Accepted, submit_one
+from api.submitting import command_route, submit_one
 from api.times import Instant
 from chassis.documents import DeliveryStory
 from segue_contracts.commands import DecideInDoubt, Decision, TaskDone, TaskReassign, TaskSkip, TaskSnooze
@@ -196,20 +195,6 @@ async def decide(call: Call) -> Answer:
     return await submit_one(call, DecideInDoubt, delivery.id, dispatch_id=delivery.id, decision=decision)
 
 
-def _command(path: str, handler: Any, summary: str, takes: Takes, tag: str = "Tasks") -> Route:
-    return Route(
-        "POST",
-        path,
-        handler,
-        summary,
-        KeyScope.WRITE,
-        answer=Accepted,
-        status=HTTPStatus.ACCEPTED,
-        takes=takes,
-        tag=tag,
-    )
-
-
 _TASK = "/v1/tasks/{dispatch_id}"
 
 ROUTES = (
@@ -223,10 +208,18 @@ ROUTES = (
         query=TaskQuery,
         tag="Tasks",
     ),
-    _command(_TASK + "/done", done, "A task is done", Takes(DoneRequest, optional=True)),
-    _command(_TASK + "/skip", skip, "Leave a task out", Takes(SkipRequest, optional=True)),
-    _command(_TASK + "/snooze", snooze, "Show a task again later", Takes(SnoozeRequest)),
-    _command(_TASK + "/reassign", reassign, "Give a task to another user", Takes(ReassignRequest)),
+    command_route(
+        "POST", _TASK + "/done", done, "A task is done", Takes(DoneRequest, optional=True), "Tasks"
+    ),
+    command_route(
+        "POST", _TASK + "/skip", skip, "Leave a task out", Takes(SkipRequest, optional=True), "Tasks"
+    ),
+    command_route(
+        "POST", _TASK + "/snooze", snooze, "Show a task again later", Takes(SnoozeRequest), "Tasks"
+    ),
+    command_route(
+        "POST", _TASK + "/reassign", reassign, "Give a task to another user", Takes(ReassignRequest), "Tasks"
+    ),
     Route(
         "GET",
         "/v1/deliveries",
@@ -237,7 +230,8 @@ ROUTES = (
         query=DeliveryQuery,
         tag="Deliveries",
     ),
-    _command(
+    command_route(
+        "POST",
         "/v1/deliveries/{dispatch_id}/decide",
         decide,
         "Decide about a delivery in doubt",
