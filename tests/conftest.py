@@ -11,6 +11,7 @@ from stack.brokers import brokers as climb_the_ladder
 from stack.dovecot import DovecotMissing
 from stack.dovecot import binary as dovecot_binary
 from stack.smtp import SmtpServer
+from stack.system import ALLOWED_NETWORKS
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -29,6 +30,14 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if session.config.getoption("--no-skips") and reporter is not None and reporter.stats.get("skipped"):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture(scope="session", autouse=True)
+def loopback_is_allowed() -> Iterator[None]:
+    """The servers of users are on this machine, and nowhere else."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEGUE_ALLOWED_PRIVATE_NETWORKS", ALLOWED_NETWORKS)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from segue_contracts.commands import AnyDeliveryCommand, AnyEnrollmentCommand
+from segue_contracts.engagement import EngagementEvent
 from segue_contracts.events import (
     AnyInboundMessage,
     AnyUserNotification,
@@ -23,6 +24,7 @@ from segue_contracts.events import (
 from segue_contracts.message import Message
 from segue_contracts.topics import (
     DELIVERY_COMMANDS,
+    ENGAGEMENT_EVENTS,
     ENROLLMENT_COMMANDS,
     ENROLLMENT_EVENTS,
     ENROLLMENT_STOPS,
@@ -67,6 +69,7 @@ ADAPTERS: Mapping[str, TypeAdapter[Any]] = {
     INBOUND_MESSAGES.name: TypeAdapter(AnyInboundMessage),
     ENROLLMENT_STOPS.name: TypeAdapter(EnrollmentStop),
     ENROLLMENT_EVENTS.name: TypeAdapter(EnrollmentEvent),
+    ENGAGEMENT_EVENTS.name: TypeAdapter(EngagementEvent),
     SEQUENCE_EVENTS.name: TypeAdapter(SequenceEvent),
     SEQUENCE_STATE.name: TypeAdapter(SequenceState),
     USER_NOTIFICATIONS.name: TypeAdapter(AnyUserNotification),

@@ -20,7 +20,11 @@ MESSAGE_ID_PATTERN = re.compile(MESSAGE_ID)
 
 
 class HoldScope(StrEnum):
-    """What a hold pauses; the key is that thing's id."""
+    """What a hold pauses; the key is that thing's id.
+
+    `delegation`: a user's consent that another one sends from their mailbox. `ownership`: a sequence, or a
+    mailbox, whose owner has left.
+    """
 
     ENROLLMENT = "enrollment"
     PERSON = "person"
@@ -28,6 +32,8 @@ class HoldScope(StrEnum):
     SEQUENCE = "sequence"
     MAILBOX = "mailbox"
     WORKSPACE = "workspace"
+    DELEGATION = "delegation"
+    OWNERSHIP = "ownership"
 
 
 class EnrollmentCommand(Message):
@@ -194,6 +200,17 @@ class Replan(EnrollmentCommand):
         return str(self.scope_id)
 
 
+class Transfer(EnrollmentCommand):
+    """Segue's own: a sequence has another owner, whose everybody in it is from now on."""
+
+    event_type: Literal["transfer"] = "transfer"
+    sequence_id: UUID
+    owner_id: UUID
+
+    def key(self) -> str:
+        return str(self.sequence_id)
+
+
 AnyEnrollmentCommand = Annotated[
     Enroll
     | Hold
@@ -206,7 +223,8 @@ AnyEnrollmentCommand = Annotated[
     | Migrate
     | UpdatePerson
     | SetCalendar
-    | Replan,
+    | Replan
+    | Transfer,
     Field(discriminator="event_type"),
 ]
 
@@ -243,12 +261,16 @@ class Recall(DeliveryCommand):
 
 
 class TaskDone(DeliveryCommand):
-    """A person did the task; `responded` means the prospect answered while it was done."""
+    """A person did the task; `responded` means the prospect answered while it was done.
+
+    `result`: a `TaskResult`. `suppress_phone`: the person's phone is somebody else's, nobody is to call it.
+    """
 
     event_type: Literal["task_done"] = "task_done"
     result: ShortText = ""
     note: LongText = ""
     responded: bool = False
+    suppress_phone: bool = False
 
 
 class TaskSkip(DeliveryCommand):
@@ -312,8 +334,34 @@ class NoteReceipt(DeliveryCommand):
     error_code: str = Field(default="", max_length=20)
 
 
+class Evidence(StrEnum):
+    """By what it is known that a message was sent: its copy in the mailbox; an answer or report naming it."""
+
+    SENT_COPY = "sent_copy"
+    ANSWER = "answer"
+
+
+class NoteEvidence(DeliveryCommand):
+    """Somebody has looked whether a message was sent. What was `found` makes it sent, whatever was decided
+    meanwhile; that nothing was found proves nothing, and is kept for whoever decides.
+    """
+
+    event_type: Literal["note_evidence"] = "note_evidence"
+    evidence: Evidence
+    found: bool = True
+    places: list[ShortText] = Field(default_factory=list, max_length=10)
+
+
 AnyDeliveryCommand = Annotated[
-    Recall | TaskDone | TaskSkip | TaskSnooze | TaskReassign | DecideInDoubt | NoteProviderId | NoteReceipt,
+    Recall
+    | TaskDone
+    | TaskSkip
+    | TaskSnooze
+    | TaskReassign
+    | DecideInDoubt
+    | NoteProviderId
+    | NoteReceipt
+    | NoteEvidence,
     Field(discriminator="event_type"),
 ]
 

@@ -1,7 +1,7 @@
 """What Segue says: stages due, outcomes, inbound pointers, stops, and the public story of an enrollment."""
 
 from enum import StrEnum
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Final, Literal
 from uuid import UUID
 
 from pydantic import Field, model_validator
@@ -47,6 +47,7 @@ class Outcome(StrEnum):
     TASK_OPENED = "task_opened"
     TASK_DONE = "task_done"
     TASK_SKIPPED = "task_skipped"
+    TASK_OVERDUE = "task_overdue"
     DEFERRED = "deferred"
     REJECTED = "rejected"
     WITHDRAWN = "withdrawn"
@@ -54,13 +55,18 @@ class Outcome(StrEnum):
     IN_DOUBT = "in_doubt"
 
 
+OPTED_OUT: Final = "opted_out"
+
+
 class StageOutcome(Message):
     """One outcome. `occurred_at` is when it became true: the next stage counts from it.
 
     `until`: not before then (deferred). `reason`: suppressed, held, window_over, no_slot, not_current
-    (withdrawn); busy, a kind of failure (deferred); mark_sent, skip_stage (a person's decision). `code`: SMTP
-    reply and enhanced code. `bounced`: a rejection by the recipient's server for this recipient. `responded`:
-    the prospect answered while the task was done.
+    (withdrawn); busy, a kind of failure (deferred); mark_sent, skip_stage (a person's decision); a
+    `TaskResult` (task_done); skipped, overdue (task_skipped). `code`: SMTP reply and enhanced code.
+    `bounced`: a rejection by the recipient's server for this recipient; `OPTED_OUT` as the reason of one:
+    the person has told the provider to be left alone, so it ends as unsubscribed. `responded`: they answered
+    while the task was done. task_overdue ends nothing: it is told once for each task.
     """
 
     TOPIC: ClassVar[Topic] = STAGE_OUTCOMES
@@ -201,6 +207,7 @@ class EnrollmentEventType(OpenEnum):
     STAGE_IN_DOUBT = "stage_in_doubt"
     TASK_OPENED = "task_opened"
     TASK_DONE = "task_done"
+    TASK_OVERDUE = "task_overdue"
     HELD = "held"
     LIFTED = "lifted"
     STOPPED = "stopped"
@@ -215,7 +222,8 @@ class EnrollmentEvent(Message):
     """One transition of an enrollment, flat. `seq` counts them without gaps from 1 (0 for `refused`).
 
     `stage_id` is the stage it is about; `scheduled_for` when that stage was (or is now) planned; `sent_at`
-    when it was accepted; `reason` and `reason_code` why. Consumers drop doubles by `event_id`.
+    when it was accepted; `reason` and `reason_code` why: of task_done a `TaskResult`, of a task's
+    stage_skipped `skipped` or `overdue`. Consumers drop doubles by `event_id`.
     `corrected`: what `supersedes_event_id` told of the end was not the whole truth, `reason` is (`mistaken`:
     no answer at all).
     """
@@ -251,11 +259,12 @@ class SequenceEventType(OpenEnum):
     CREATED = "created"
     PUBLISHED = "published"
     ARCHIVED = "archived"
+    TRANSFERRED = "transferred"
     UNKNOWN = "unknown"
 
 
 class SequenceEvent(Message):
-    """A sequence was created, published in a new version, or archived."""
+    """A sequence was created, published in a new version, archived, or given another owner."""
 
     TOPIC: ClassVar[Topic] = SEQUENCE_EVENTS
     FAMILY: ClassVar[str] = "sequence"
@@ -302,6 +311,7 @@ class AnswerNotification(Message):
 
     `match` is how it was found: thread, address, phone, manual_mail. `text` is what was written now, cut.
     `review`: found by the sender's address alone. One for each owner; `event_id` is the same each time.
+    `as_sender`: told to the user whose mailbox sent, for the sequence is somebody else's.
     """
 
     TOPIC: ClassVar[Topic] = USER_NOTIFICATIONS
@@ -319,6 +329,7 @@ class AnswerNotification(Message):
     effect: AnswerEffect
     until: UtcDatetime | None = None
     review: bool = False
+    as_sender: bool = False
     from_address: Annotated[str, Field(max_length=320)] = ""
     subject: Annotated[str, Field(max_length=1000)] = ""
     text: LongText = ""
@@ -327,16 +338,26 @@ class AnswerNotification(Message):
         return str(self.owner_id)
 
 
-class MailboxNotification(Message):
-    """The owner of a mailbox should hear that Segue has paused it; `reason`: bounce_rate, complaint_rate.
+class MailboxTurn(OpenEnum):
+    """Which turn a mailbox has taken."""
 
-    `counted` of `sent` messages since `counted_since`.
+    PAUSED = "paused"
+    RECOVERED = "recovered"
+    UNKNOWN = "unknown"
+
+
+class MailboxNotification(Message):
+    """The owner of a mailbox should hear that Segue has paused it, or that its server takes mail again.
+
+    `reason`: bounce_rate, complaint_rate: `counted` of `sent` messages since `counted_since`. Or what its
+    server refuses since then: login_refused, access_lost, server_refused, policy_refused; `recovered` only
+    follows these, for a person resumes the others.
     """
 
     TOPIC: ClassVar[Topic] = USER_NOTIFICATIONS
     FAMILY: ClassVar[str] = "mailbox"
 
-    event_type: Literal["paused"] = "paused"
+    event_type: MailboxTurn = MailboxTurn.PAUSED
     mailbox_id: UUID
     owner_id: UUID
     reason: ShortText
@@ -348,4 +369,27 @@ class MailboxNotification(Message):
         return str(self.owner_id)
 
 
-AnyUserNotification = AnswerNotification | MailboxNotification
+class TaskNotification(Message):
+    """The assignee of a task should hear that it is overdue: `times` counts from 1.
+
+    `event_id` is the same each time it is told again.
+    """
+
+    TOPIC: ClassVar[Topic] = USER_NOTIFICATIONS
+    FAMILY: ClassVar[str] = "user"
+
+    event_type: Literal["task_overdue"] = "task_overdue"
+    dispatch_id: str
+    enrollment_id: UUID
+    assignee_id: UUID
+    sequence_id: UUID
+    person_id: UUID
+    channel: Channel
+    overdue_since: UtcDatetime
+    times: int = Field(ge=1)
+
+    def key(self) -> str:
+        return str(self.assignee_id)
+
+
+AnyUserNotification = AnswerNotification | MailboxNotification | TaskNotification

@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 
 from segue_contracts.codec import ADAPTERS, CONTENT_TYPE, SPEC_VERSION
 from segue_contracts.commands import AnyDeliveryCommand, AnyEnrollmentCommand
+from segue_contracts.engagement import EngagementEvent
 from segue_contracts.events import (
     AnswerNotification,
     AnyInboundMessage,
@@ -27,6 +28,7 @@ from segue_contracts.events import (
     SequenceState,
     StageDue,
     StageOutcome,
+    TaskNotification,
 )
 from segue_contracts.message import SCHEMA_VERSION, Message
 from segue_contracts.prospect import Prospect
@@ -50,8 +52,8 @@ def message_types() -> dict[str, tuple[type[Message], ...]]:
         *_members(AnyEnrollmentCommand),
         *_members(AnyDeliveryCommand),
         *_members(AnyInboundMessage),
-        *(StageDue, StageOutcome, EnrollmentStop, EnrollmentEvent),
-        *(SequenceEvent, SequenceState, AnswerNotification, MailboxNotification),
+        *(StageDue, StageOutcome, EnrollmentStop, EnrollmentEvent, EngagementEvent),
+        *(SequenceEvent, SequenceState, AnswerNotification, MailboxNotification, TaskNotification),
     ]
     return {
         topic.name: tuple(kind for kind in kinds if kind.TOPIC is topic)

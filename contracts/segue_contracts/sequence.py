@@ -37,12 +37,16 @@ MAX_TEMPLATE_BYTES: Final = 64 * 1024
 MAX_SUBJECT_BYTES: Final = 2048
 MAX_MAILBOXES: Final = 50
 MAX_TAGS: Final = 50
+MAX_BCC: Final = 5
+MAX_ATTACHMENTS: Final = 10
 MAX_CONDITION_DEPTH: Final = 8
 MAX_CONDITIONS: Final = 20
 
 AUTOMATIC_CHANNELS: Final = frozenset({Channel.EMAIL, Channel.SMS})
 MANUAL_CHANNELS: Final = frozenset(Channel) - AUTOMATIC_CHANNELS
 SUBJECT_CHANNELS: Final = frozenset({Channel.EMAIL, Channel.MANUAL_EMAIL, Channel.INMAIL, Channel.TASK})
+MAIL_ONLY: Final = ("html", "attachments", "bcc", "reply_to")
+"""Fields of a stage that only a mail sent by Segue can have."""
 ADDRESS_OF_CHANNEL: Final[Mapping[Channel, str]] = {
     Channel.EMAIL: "email",
     Channel.MANUAL_EMAIL: "email",
@@ -314,6 +318,62 @@ SubjectText = Annotated[
 ]
 
 
+def _check_written_to_by_all(value: str) -> str:
+    """One that any server takes (no SMTPUTF8), else `ValueError`."""
+    if not value.rpartition("@")[0].isascii():
+        raise ValueError("has other letters than a-z before the @, which many mail servers refuse")
+    return value
+
+
+def _check_bcc(items: list[str]) -> None:
+    for item in items:
+        _check_written_to_by_all(check_email(item))
+    if len({item.lower() for item in items}) != len(items):
+        raise ValueError("names an address twice")
+
+
+BccText = Annotated[
+    str | tuple[str, ...],
+    _one_or_list(_check_bcc, "addresses", MAX_BCC),
+    _list_schema("^[^@]+@[^@]+$", "Who gets a copy that does not name them: an address, or a list", MAX_BCC),
+]
+
+
+def _check_attachments(value: object) -> tuple[str, ...]:
+    items = tuple(_string(item).lower() for item in _strings(value, "ids of attachments"))
+    if not 1 <= len(items) <= MAX_ATTACHMENTS:
+        raise ValueError(f"must name 1 to {MAX_ATTACHMENTS} attachments")
+    for item in items:
+        if not _ATTACHMENT_ID.fullmatch(item):
+            raise ValueError("is no id of an attachment, such as the upload has answered with")
+    if len(set(items)) != len(items):
+        raise ValueError("names an attachment twice")
+    return items
+
+
+ReplyTo = Annotated[
+    Email,
+    AfterValidator(_check_written_to_by_all),
+    Field(description="Where answers go, if not to the mailbox: Segue does not see those"),
+]
+_ATTACHMENT_PATTERN: Final = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+_ATTACHMENT_ID = re.compile(_ATTACHMENT_PATTERN)
+AttachmentIds = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_check_attachments),
+    WithJsonSchema(
+        {
+            "type": "array",
+            "items": {"type": "string", "format": "uuid", "pattern": _ATTACHMENT_PATTERN},
+            "minItems": 1,
+            "maxItems": MAX_ATTACHMENTS,
+            "uniqueItems": True,
+            "description": "Ids of uploaded files, in the order in which the mail has them",
+        }
+    ),
+]
+
+
 class _Part(BaseModel):
     """A part of the document: frozen, and closed, so that a slip of the pen is found and not ignored."""
 
@@ -457,8 +517,22 @@ class Stage(StageTiming):
     thread: Thread | None = None
     subject: SubjectText | None = None
     text: TemplateText | None = None
+    html: (
+        Annotated[TemplateText, Field(description="Beside the text, or alone: then the text follows from it")]
+        | None
+    ) = None
+    attachments: AttachmentIds | None = None
+    bcc: BccText | None = None
+    reply_to: ReplyTo | None = None
     overdue: Overdue | None = None
     when: Condition | None = None
+
+    @property
+    def bcc_addresses(self) -> tuple[str, ...]:
+        """Who gets a copy; mostly nobody."""
+        if self.bcc is None:
+            return ()
+        return (self.bcc,) if isinstance(self.bcc, str) else self.bcc
 
     @property
     def is_manual(self) -> bool:
@@ -478,14 +552,25 @@ class Stage(StageTiming):
         return self
 
     def _channel_problems(self) -> Iterator[tuple[str, str]]:
-        if self.text is None and self.channel in AUTOMATIC_CHANNELS:
+        if self.text is None and self.html is None and self.channel in AUTOMATIC_CHANNELS:
             yield "text", f"is missing: a stage with channel {self.channel} needs a text to send"
         if self.thread is not None and self.channel is not Channel.EMAIL:
             yield "thread", f"is for e-mail stages: remove it from this {self.channel} stage"
         if self.subject is not None and self.channel not in SUBJECT_CHANNELS:
             yield "subject", f"a {self.channel} stage has no subject: remove it"
+        if self.channel is not Channel.EMAIL:
+            for name in MAIL_ONLY:
+                if getattr(self, name) is not None:
+                    yield name, f"is for e-mail stages: remove it from this {self.channel} stage"
         if self.overdue is not None and not self.is_manual:
             yield "overdue", f"is for stages that a person does: Segue sends this {self.channel} stage itself"
+
+
+class Tracking(_Part):
+    """What is measured of e-mails with HTML: nothing, unless it says so."""
+
+    opens: Annotated[bool, Field(strict=True)] = False
+    clicks: Annotated[bool, Field(strict=True)] = False
 
 
 class Limits(_Part):
@@ -518,6 +603,7 @@ class SequenceDocument(_Part):
     timing: Timing = Timing()
     limits: Limits = Limits()
     stop: StopRules = StopRules()
+    tracking: Tracking = Tracking()
     stages: Annotated[
         tuple[Stage, ...],
         BeforeValidator(_check_stage_count),

@@ -66,7 +66,7 @@ SEQUENCE_STATE = Topic(
 )
 USER_NOTIFICATIONS = Topic(
     "segue.user.notifications.v1",
-    "What a user should hear: an answer with its words, a mailbox that was paused.",
+    "What a user should hear: an answer with its words, a mailbox that was paused, an overdue task.",
     3 * DAY_MS,
     personal_data=True,
     public=True,

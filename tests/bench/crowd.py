@@ -24,7 +24,7 @@ from stack.brokers import Brokers
 from stack.client import Client
 from stack.ports import free_port
 from stack.processes import Process, http_ok
-from stack.system import Access, run_api
+from stack.system import ALLOWED_NETWORKS, Access, run_api
 
 MAILBOXES = 40
 FIRST_STAGE = "hello"
@@ -113,6 +113,7 @@ def environment(brokers: Brokers, database: str) -> dict[str, str]:
         "SEGUE_MONGODB_URI": brokers.mongodb,
         "SEGUE_MONGODB_DATABASE": database,
         "SEGUE_SECRET_KEYS": "a key for one machine and one run, not for production",
+        "SEGUE_ALLOWED_PRIVATE_NETWORKS": ALLOWED_NETWORKS,
     }
 
 

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, get_type_hints
 from uuid import UUID, uuid4
 
@@ -20,6 +21,8 @@ from pydantic import TypeAdapter
 from api import wiring as api_wiring
 from api.application import application
 from api.bootstrap import Wanted, bootstrap
+from api.engagement_store import Request
+from api.machines import Verdict
 from api.model import CommandState, message_of, settled
 from api.settings import ApiSettings
 from api.store import Store as ApiStore
@@ -29,12 +32,18 @@ from chassis.documents import (
     CalendarView,
     DeliveryStory,
     DeliveryView,
+    DoubtView,
+    EngagementView,
     EnrollmentStory,
     EnrollmentView,
     Footer,
+    ImapIdentity,
     MailboxLimits,
+    MailboxStateView,
     MailboxView,
+    NumberLimits,
     PersonView,
+    RetentionView,
     SentView,
     SequenceView,
     SmsNumberView,
@@ -47,8 +56,9 @@ from chassis.documents import (
     WorkspaceView,
 )
 from chassis.secrets import Secrets
-from chassis.store import Database, Document
+from chassis.store import Database, Document, Workspace
 from chassis.testing import NOON, FrozenClock, fresh_database, fresh_name
+from chassis.tracking import Mark
 from reply_detector.cursors import CursorStore
 from reply_detector.imap import Trouble
 from scheduler import wiring as scheduler_wiring
@@ -57,14 +67,26 @@ from scheduler.settings import SchedulerSettings
 from scheduler.store import ALL_SHARDS
 from scheduler.testing import Captured, received
 from segue_contracts import ids
-from segue_contracts.commands import Edit, Hold, HoldScope, Lift, NoteProviderId, SetCalendar, Stop
+from segue_contracts.commands import (
+    Edit,
+    Evidence,
+    Hold,
+    HoldScope,
+    Lift,
+    NoteEvidence,
+    NoteProviderId,
+    SetCalendar,
+    Stop,
+)
 from segue_contracts.events import StageDue, StageOutcome
 from segue_contracts.message import Message
 from segue_contracts.prospect import Prospect
 from segue_contracts.sequence import parse_sequence
 from segue_contracts.topics import STAGE_DUE, STAGE_OUTCOMES
 from sender import wiring as sender_wiring
+from sender.model import deferred
 from sender.settings import SenderSettings
+from stack.carried import carried
 from stack.smtp import SmtpServer
 
 pytestmark = pytest.mark.stack
@@ -98,6 +120,8 @@ PROSPECT: Document = {
 
 
 NOBODY = UUID(int=0)
+DOUBTED = {"looks", "evidence", "decision", "decided_by", "erased_at"}
+"""What a delivery has only if it was in doubt, or was erased."""
 
 
 @dataclass
@@ -260,15 +284,17 @@ async def test_a_mailbox_and_the_password_that_only_the_sender_reads(world: Worl
 async def test_a_number_that_only_receives_and_one_that_sends(world: World) -> None:
     token = {"auth_token": "token of the account"}
     receives = await world.post("/v1/sms-numbers", {"number": "+4930998", **token}, 201)
-    _id, lacks = UUID(receives["id"]), {"provider", "account_sid", "url"}
+    _id, lacks = UUID(receives["id"]), {"provider", "account_sid", "url", "idempotent", "limits"}
     plain = await read(world, SmsNumberView, names.SMS_NUMBERS, _id, lacks=lacks)
     assert (plain.provider, plain.account, plain.can_send) == ("twilio", None, False)
     account = "AC" + "0" * 32
-    settings = {"provider": "twilio", "account_sid": account, "url": "https://api.example"}
+    settings: Document = {"provider": "twilio", "account_sid": account, "url": "https://api.example"}
+    settings |= {"idempotent": True, "limits": {"per_day": 9, "per_hour": None}}
     sends = await world.post("/v1/sms-numbers", {"number": "+4930999", **token, **settings}, 201)
     view = await read(world, SmsNumberView, names.SMS_NUMBERS, UUID(sends["id"]))
     assert (view.number, view.owner_id, view.account) == ("+4930999", world.user, account)
     assert (view.receipts_url, view.can_send) == (sends["receipts_url"], True)
+    assert (view.idempotent, view.limits) == (True, NumberLimits(per_day=9))
     assert world.secrets.decrypt(view.secret) == "token of the account"
 
 
@@ -299,11 +325,14 @@ async def test_a_mailbox_as_its_watcher_sees_it_and_what_the_watcher_says_of_it(
 
 
 async def test_a_workspace(world: World) -> None:
-    view = await read(world, WorkspaceView, names.WORKSPACES, world.workspace, lacks={"limits", "footer"})
+    lacks = {"limits", "footer", "token_definitions"}
+    view = await read(world, WorkspaceView, names.WORKSPACES, world.workspace, lacks=lacks)
     assert (view.id, view.name, view.tokens) == (world.workspace, "Our Co", {})
     assert (view.in_doubt_policy, view.limits) == ("wait", WorkspaceLimits())
     await world.post("/v1/workspace/limits", {"per_person_per_day": 2}, 200, method="PUT")
+    await world.post("/v1/tokens/salary", {"type": "number", "default": "1"}, 201, method="PUT")
     limited = await read(world, WorkspaceView, names.WORKSPACES, world.workspace, lacks={"footer"})
+    assert (limited.tokens, limited.token_types) == ({"salary": "1"}, {"salary": "number"})
     assert (limited.limits, limited.footer) == (WorkspaceLimits(2), Footer())
     footer: dict[str, Any] = {
         "postal_address": "Our Co\nBerlin",
@@ -313,6 +342,18 @@ async def test_a_workspace(world: World) -> None:
     }
     await world.post("/v1/workspace/footer", footer, 200, method="PUT")
     assert (await read(world, WorkspaceView, names.WORKSPACES, world.workspace)).footer == Footer(**footer)
+
+
+async def test_what_a_workspace_rules(world: World) -> None:
+    usual = await read(world, RetentionView, names.WORKSPACES, world.workspace, lacks={"retention"})
+    assert (usual.bodies_days, usual.inbound_days) == (365, 365)
+    await world.post("/v1/workspace/retention", {"bodies_days": 90, "inbound_days": None}, 200, method="PUT")
+    ruled = await read(world, RetentionView, names.WORKSPACES, world.workspace)
+    assert (ruled.id, ruled.bodies_days, ruled.inbound_days) == (world.workspace, 90, None)
+    await world.post("/v1/workspace/in-doubt", {"policy": "resend"}, 200, method="PUT")
+    lacks = {"limits", "footer", "token_definitions"}
+    view = await read(world, WorkspaceView, names.WORKSPACES, world.workspace, lacks=lacks)
+    assert view.in_doubt_policy == "resend"
 
 
 async def test_a_suppression_is_found_by_scheduler_and_sender_under_the_id_that_the_api_gave_it(
@@ -351,7 +392,7 @@ async def test_an_enrollment_as_the_sender_reads_it(world: World) -> None:
 @pytest.mark.parametrize("scope", sorted(HoldScope))
 async def test_a_hold_holds_for_the_sender_until_it_is_lifted_or_over(world: World, scope: HoldScope) -> None:
     whole = await world.one(names.ENROLLMENTS, world.enrollment)
-    (over,) = [each for each in EnrollmentView.read(whole).hold_ids() if each.startswith(f"{scope}:")]
+    over = next(each for each in EnrollmentView.read(whole).hold_ids() if each.startswith(f"{scope}:"))
     target = UUID(over.partition(":")[2])
 
     async def holds(ahead: timedelta = timedelta()) -> bool:
@@ -366,7 +407,7 @@ async def test_a_hold_holds_for_the_sender_until_it_is_lifted_or_over(world: Wor
 
 async def test_an_enrollment_as_people_see_it(world: World) -> None:
     await world.carry()
-    never = {"parked_by", "stop", "failure", "edits", "ended_at", "tombstone", "broken"}
+    never = {"parked_by", "stop", "failure", "edits", "ended_at", "tombstone", "broken", "warnings"}
     story = await read(world, EnrollmentStory, names.ENROLLMENTS, world.enrollment, lacks=never)
     assert (story.state, story.stage_id, story.stage_index, story.channel) == ("scheduled", "ring", 1, "call")
     assert (story.external_id, story.generation, story.company_key) == ("p1", 1, "there.example")
@@ -423,7 +464,7 @@ async def test_a_sent_delivery_as_the_reply_detector_and_people_read_it(world: W
     assert (sent.delivery, sent.subject) == (view, "Backend Engineer")
     assert (view.enrollment_id, view.stage_id) == (world.enrollment, "hello")
     assert (view.mailbox_id, view.recipient) == (world.mailbox, "Priya@there.example")
-    story = await read(world, DeliveryStory, names.DELIVERIES, _id, lacks={"until", "task"})
+    story = await read(world, DeliveryStory, names.DELIVERIES, _id, lacks={"until", "task"} | DOUBTED)
     assert (story.state, story.channel, story.attempt) == ("sent", "email", 1)
     assert (story.message_id, story.subject) == (view.message_id, "Backend Engineer")
     assert story.text.startswith("Hi Priya")
@@ -431,14 +472,77 @@ async def test_a_sent_delivery_as_the_reply_detector_and_people_read_it(world: W
     assert (story.person_id, story.owner_id) == (ids.person_id(world.workspace, "p1"), world.user)
 
 
+async def test_a_delivery_in_doubt_as_the_watcher_and_people_read_it_and_how_it_ends(world: World) -> None:
+    await world.carry()
+    _id = ids.dispatch_id(world.enrollment, "hello")
+    deliveries = world.database.collection(names.DELIVERIES)
+    await deliveries.update_one({"_id": _id}, {"$set": {"state": "in_doubt"}})
+    mailbox = WatchedMailbox(world.mailbox, world.workspace, ImapIdentity("", 143, "", "", "", "", since=world.clock.now()))
+    assert await CursorStore(world.database).doubts(mailbox, 9) == [
+        await read(world, DoubtView, names.DELIVERIES, _id)
+    ]
+    now = world.clock.now()
+    base = {"occurred_at": now, "recorded_at": now, "workspace_id": world.workspace, "dispatch_id": _id}
+    for found in (False, True):
+        noted = NoteEvidence(
+            event_id=uuid4(), evidence=Evidence.SENT_COPY, found=found, places=["Sent"], **base
+        )
+        await world.sender.on_commands([received(noted)])
+    lacks = {"until", "task", "decision", "decided_by", "erased_at"}
+    story = await read(world, DeliveryStory, names.DELIVERIES, _id, lacks=lacks)
+    assert story.looks == {"sent_copy": {"at": now, "times": 1, "places": ["Sent"]}}
+    assert story.evidence == {"kind": "sent_copy", "at": now, "was": "in_doubt"}
+    assert (story.state, story.reason) == ("sent", "sent_copy")
+
+
+async def test_what_a_server_said_of_a_mailbox_as_people_see_it(world: World) -> None:
+    now = world.clock.now()
+    for settlement in (
+        deferred(now, now, "soft_failure", "450 4.2.1"),
+        deferred(now, now, "login_refused", "535 5.7.8", hold_reason="login_refused"),
+    ):
+        mailbox = await world.one(names.MAILBOXES, world.mailbox)
+        world.sender.health.saw(MailboxView.read(mailbox), settlement)
+    await world.sender.health.flush()
+    view = await read(world, MailboxStateView, names.MAILBOX_STATES, world.mailbox)
+    assert (view.deferred, view.rate_limited, view.unreachable) == (2, 1, 0)
+    assert (view.refusal["reason"], view.refusal["since"], view.refusal["at"]) == ("login_refused", now, now)
+
+
 async def test_an_open_task_as_people_read_it(world: World) -> None:
     await world.carry()
     world.clock.advance(days=1)
     await world.carry()
     _id = ids.dispatch_id(world.enrollment, "ring")
-    never = {"recipient", "subject", "text", "message_id", "until", "sent_at"}
+    never = {"recipient", "subject", "text", "message_id", "until", "sent_at", "transmitted_at"} | DOUBTED
     story = await read(world, DeliveryStory, names.DELIVERIES, _id, lacks=never)
     assert (story.state, story.channel) == ("task_open", "call")
     assert story.task["assignee_id"] == world.user
     assert story.task["text"] == "Ask Priya about Backend Engineer"
     assert story.task["opened_at"] == world.clock.now()
+
+
+async def test_a_tracked_delivery_as_the_api_reads_it_and_its_opens_as_the_scheduler_does(
+    mongodb_uri: str, tmp_path: Path
+) -> None:
+    html = '<p><a href="https://jobs.example/?a=b&amp;c=d">A job</a></p>'
+    hello = {"id": "hello", "channel": "email", "subject": "Hi", "html": html}
+    sequence = {"name": "n", "tracking": {"opens": True, "clicks": True}, "stages": [hello]}
+    async with carried(mongodb_uri, tmp_path) as world:
+        await world.connect()
+        enrollment = await world.enroll(sequence)
+        assert await world.carry(enrollment) == "sent"
+        workspace, _id = world.api.workspace, ids.dispatch_id(enrollment, "hello")
+        view = await world.api.api.reads.tracked(Workspace(workspace), _id)
+        assert view is not None
+        check_types(view)
+        assert (view.links, view.opens) == (("https://jobs.example/?a=b&c=d",), True)
+        assert (view.enrollment_id, view.sent_at) == (enrollment, world.api.clock.now())
+
+        store, mark = world.api.api.store.engagements, Mark(workspace, _id, link=1)
+        now, real_now = world.api.clock.now(), world.api.clock.real_now()
+        await store.looked(Mark(workspace, _id), view, real_now)
+        await store.count(Request(mark, view, now, real_now, Verdict(machine=False)))
+        (engagement,) = await world.scheduler.store.engagements([workspace], [_id])
+        check_types(engagement)
+        assert engagement == EngagementView(_id, "clicked", 1)

@@ -97,6 +97,19 @@ async def test_each_owner_hears_once_of_an_answer_when_its_effect_is_done(world:
     assert len(world.kafka.of(AnswerNotification)) == 1
 
 
+async def test_whose_mailbox_sent_for_somebody_else_hears_of_the_answer_too(world: World) -> None:
+    user = uuid4()
+    await world.database.collection(names.MAILBOXES).update_one(
+        {"_id": world.mailbox}, {"$set": {"owner_id": user}}
+    )
+    stored = await world.settled(a_message(REPLY))
+    await world.end(world.enrollment, stored["effect"]["causes"][0]["event_id"])
+    assert await world.pass_on(stored["_id"]) == "settled"
+    told = {each.owner_id: each for each in world.kafka.of(AnswerNotification)}
+    assert {owner: each.as_sender for owner, each in told.items()} == {world.owner: False, user: True}
+    assert len({each.event_id for each in told.values()}) == 2
+
+
 async def test_nobody_hears_of_a_message_that_is_about_no_sequence(world: World) -> None:
     stranger = a_message(REPLY, sender="who@x.example", thread=None)
     assert "answer" not in await world.settled(stranger)

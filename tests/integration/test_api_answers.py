@@ -72,7 +72,8 @@ async def test_an_answer_is_shown_as_the_detector_left_it(desk: Desk) -> None:
     stored = await desk.settled(a_message("Please unsubscribe me."))
     view = AnswerView.read(stored)
     assert AnswerView.PROJECTION.keys() - {"match.by", "verdict.kind", "verdict.intent"} - stored.keys() == {
-        "corrections"
+        "corrections",
+        "erased_at",
     }
     shown = await desk.api.call("GET", f"/v1/answers/{stored['_id']}")
     assert (shown["kind"], shown["judged_kind"], shown["match"]) == (

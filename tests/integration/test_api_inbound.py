@@ -221,6 +221,9 @@ async def test_a_batch_is_stored_whole_with_what_is_no_message_kept_aside(world:
     kept = stored[poison["inbound_id"]]
     assert (kept["state"], kept["raw"]) == ("settled", b'{"msys":{"message_event":{}}}')
     assert kept["unreadable"] == poison["unreadable"]
+    [listed] = (await world.call("GET", "/v1/inbound/unreadable"))["items"]
+    told = (listed["id"], listed["mailbox_id"], listed["source"], listed["size"], listed["reason"])
+    assert told == (str(kept["_id"]), world.box["id"], "sparkpost", kept["size"], kept["unreadable"])
     assert await world.pointed_at() == {UUID(first["inbound_id"]), UUID(second["inbound_id"])}
 
 

@@ -295,6 +295,9 @@ async def test_a_dry_run_warns_of_mails_without_a_postal_address(world: World) -
     assert await warnings(calls) == []
     await world.call("PUT", "/v1/workspace/footer", {"postal_address": "1 Main Street, Berlin"})
     assert await warnings(mails) == []
+    stage = {"id": "hello", "channel": "email", "subject": "s", "text": "t", "reply_to": "jobs@else.example"}
+    (warning,) = await warnings(await world.sequence(stages=[stage]))
+    assert warning.startswith("Answers to the stage hello go to an address that is no mailbox connected here")
 
 
 async def test_a_dry_run_asks_in_portions_and_has_bounds(

@@ -115,6 +115,7 @@ async def test_keys_are_rotated_by_a_second_set(api: Served) -> None:
     await api.call("DELETE", f"{PATH}/{new['id']}", status=409)
     actions = [action for action, _ in await api.audited()]
     assert sorted(actions) == [
+        "mailbox.connected",
         "mailbox.signs",
         *["signing_domain.activated"] * 2,
         *["signing_domain.added"] * 2,

@@ -145,6 +145,7 @@ async def test_an_export_gives_what_is_kept_and_no_value(api: Served) -> None:
     assert rows[made["id"]] == {
         "id": made["id"],
         "kind": "phone",
+        "mode": "block",
         "reason": "requested",
         "by": api.made["user_id"],
         "at": api.clock.now().isoformat(),
@@ -171,3 +172,33 @@ async def test_every_write_leaves_an_entry_and_none_of_them_a_value(api: Served)
     assert "there.example" not in str(entries)
     await api.call("GET", "/v1/audit-log", key=await api.key("write"), status=403)
     assert (await api.call("GET", "/v1/audit-log", key=await api.other_workspace()))["items"] == []
+
+
+async def test_a_company_can_be_warned_of_and_blocked_apart_from_each_other(api: Served) -> None:
+    company = {"company_key": "Acme", "reason": "a client of ours"}
+    warned = await api.call("POST", PATH, {**company, "mode": "warn"}, status=201)
+    assert (warned["kind"], warned["mode"]) == ("company", "warn")
+    assert await api.call("POST", f"{PATH}/find", {"company_key": "ACME"}) == warned
+    blocked = await api.call("POST", PATH, company, status=201)
+    assert (blocked["kind"], blocked["mode"]) == ("company", "block")
+    assert (await api.call("POST", f"{PATH}/find", {"company_key": "acme"}))["id"] == blocked["id"]
+    await api.call("DELETE", f"{PATH}/{blocked['id']}", status=204)
+    assert await api.call("POST", f"{PATH}/find", {"company_key": "acme"}) == warned
+    await api.call("POST", PATH, {"address": "bob@there.example", "mode": "warn"}, status=422)
+
+
+async def test_lists_bring_warnings_and_give_them_back(api: Served) -> None:
+    rows = ("company,email,reason,mode", "Acme,,a client,warn", "Other,bob@there.example,,warn")
+    alone = ",eve@there.example,,warn"
+    brought = await api.csv(f"{PATH}/import", "\n".join((*rows, alone)))
+    assert (brought["added"], [row["row"] for row in brought["refused"]]) == (3, [4])
+    text = await api.call("GET", f"{PATH}/export")
+    kept = {(row["kind"], row["mode"]) for row in csv.DictReader(io.StringIO(text))}
+    assert kept == {("company", "warn"), ("address", "block")}
+
+
+async def test_both_spellings_of_an_international_domain_are_one_suppression(api: Served) -> None:
+    made = await api.call("POST", PATH, {"domain": "münchen.example"}, status=201)
+    again = await api.call("POST", PATH, {"domain": "XN--MNCHEN-3YA.example"})
+    assert again == made
+    assert await api.call("POST", f"{PATH}/find", {"domain": "xn--mnchen-3ya.example"}) == made

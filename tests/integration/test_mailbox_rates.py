@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from chassis import documents as names
-from reply_detector.mailboxes import BOUNCE, COMPLAINT, Limits, Rate, counted_from
+from chassis.rates import BOUNCE, COMPLAINT, Limits, Rate, counted_from
 from reply_detector.testing import NOW, World, a_bounce, open_world
 from segue_contracts.commands import Hold, HoldScope
 from segue_contracts.events import MailboxNotification
@@ -41,6 +41,13 @@ def test_what_was_before_a_person_resumed_the_mailbox_is_forgiven() -> None:
     assert counted_from({"lifted_at": lifted}, week_ago) == lifted
     assert counted_from({"lifted_at": week_ago - timedelta(days=1)}, week_ago) == week_ago
     assert counted_from({"lifted_at": None, "until": lifted}, week_ago) == lifted
+
+
+def test_a_servers_refusal_forgives_nothing_and_takes_back_nothing_that_was_forgiven() -> None:
+    week_ago, lifted = NOW - timedelta(days=7), NOW - timedelta(days=1)
+    refused = {"by": "sender", "lifted_at": None, "until": NOW - timedelta(hours=1)}
+    assert counted_from(refused, week_ago) == week_ago
+    assert counted_from({**refused, "last_lifted_at": lifted}, week_ago) == lifted
 
 
 @pytest.fixture

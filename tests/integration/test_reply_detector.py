@@ -25,7 +25,7 @@ from reply_detector.testing import (
     open_world,
 )
 from reply_detector.verdict import Kind, Verdict
-from segue_contracts.commands import DecideInDoubt, Decision
+from segue_contracts.commands import Evidence, NoteEvidence
 from segue_contracts.events import StopReason
 from segue_contracts.message import Scope
 
@@ -262,15 +262,34 @@ async def test_a_copy_of_our_own_message_has_no_effect(world: World) -> None:
 
 
 async def test_an_answer_to_a_dispatch_in_doubt_tells_the_sender_that_it_was_sent(world: World) -> None:
-    await world.database.collection(names.ENROLLMENTS).update_one(
-        {"_id": world.enrollment}, {"$set": {"state": "in_doubt", "stage_id": "hello"}}
-    )
+    dispatch = f"{world.enrollment}:hello"
+    deliveries = world.database.collection(names.DELIVERIES)
+    await deliveries.update_one({"_id": dispatch}, {"$set": {"state": "in_doubt", "journaled": True}})
     inbound = await world.arrives(a_message(REPLY))
     await world.parts().detector.settle(world.workspace, inbound)
     first = world.kafka.messages[0]
-    assert isinstance(first, DecideInDoubt)
-    assert (first.decision, first.dispatch_id) == (Decision.MARK_SENT, f"{world.enrollment}:hello")
+    assert isinstance(first, NoteEvidence)
+    assert (first.evidence, first.found, first.dispatch_id) == (Evidence.ANSWER, True, dispatch)
     assert len(world.kafka.wide()) == 1
+    await world.end(world.enrollment, *world.kafka.causes())
+    assert await world.pass_on(inbound) == "judged", "the sender may not have heard of it"
+    await deliveries.update_one({"_id": dispatch}, {"$set": {"state": "sent"}})
+    assert await world.pass_on(inbound) == "settled"
+    assert len({note.event_id for note in world.kafka.of(NoteEvidence)}) == 1
+
+
+@pytest.mark.parametrize("state", ["transmitting", "deferred", "claimed", "skipped", "released"])
+async def test_a_copy_of_a_message_that_does_not_count_as_sent_proves_that_it_was(
+    world: World, state: str
+) -> None:
+    """A copy is often there before anybody doubts, and after somebody has decided."""
+    await world.database.collection(names.DELIVERIES).update_one(
+        {"_id": f"{world.enrollment}:hello"}, {"$set": {"state": state, "journaled": True}}
+    )
+    copy = a_message("Hi Pat", sender=OWN, thread=None, Message_ID=OUR_ID)
+    await world.settled(copy, source="imap", folder="sent")
+    [note] = world.kafka.of(NoteEvidence)
+    assert (note.evidence, note.dispatch_id) == (Evidence.SENT_COPY, f"{world.enrollment}:hello")
 
 
 async def test_a_message_in_a_file_is_read_from_there(world: World) -> None:

@@ -229,6 +229,31 @@ async def test_the_forecast_counts_by_the_mailboxs_own_days_and_says_what_is_hel
     assert (told.days[0].messages, told.days[0].held) == (4, 1)  # overdue ones are today's
 
 
+async def test_the_forecast_says_what_each_day_of_a_growing_mailbox_allows(bench: Bench) -> None:
+    growing = {"start": 20, "add_per_day": 10, "until": 200, "since": "2026-03-02"}
+    await bench.database.collection(names.MAILBOXES).update_one(
+        {"_id": MAILBOX}, {"$set": {"limits": {"ramp": growing}}}
+    )
+    told = await forecast(bench, days=7)
+    assert [str(told.days[0].date), *(each.limit for each in told.days)] == [
+        *("2026-03-02", 20, 30, 40, 50, 60),
+        *(60, 60),  # the weekend
+    ]
+
+
+async def test_a_dry_run_shows_a_mail_with_its_footer_and_no_link_that_works(bench: Bench) -> None:
+    await bench.database.collection(names.WORKSPACES).insert_one(
+        {"_id": WORKSPACE, "name": "Our Co", "footer": {"postal_address": "1 Main Street, Berlin"}}
+    )
+    enroll, link = bench.enroll("ann"), "https://segue.example/u/..."
+    asked = DryRunAsked(commands=[enroll], unsubscribe_url=link)
+    for each, ends in ((asked, f" {link}"), (asked.model_copy(update={"unsubscribe_url": None}), "“stop”.")):
+        [person] = (await bench.parts.inquiries.dry_run(each)).people
+        for stage in person.stages:
+            *_, above, address = (stage.text or "").splitlines()
+            assert (above.endswith(ends), address) == (True, "1 Main Street, Berlin")
+
+
 async def test_tasks_and_ended_people_are_no_messages(of_three: Bench) -> None:
     phone = "+49 30 123456"
     enrolls = [of_three.enroll(who, phone=phone) for who in ("ann", "ben", "cleo")]
@@ -326,6 +351,24 @@ async def test_a_token_without_a_value_is_a_problem_of_its_stage(bench: Bench) -
     hello, nudge = told.stages
     assert (hello.text, [each.code for each in hello.problems]) == (None, ["token_missing"])
     assert (nudge.text, nudge.subject, nudge.problems) == ("Did you see this?", "Re: A job", [])
+
+
+async def test_a_value_of_another_type_than_its_tokens_is_told_by_a_dry_run_and_by_the_enroll_alike(
+    bench: Bench,
+) -> None:
+    defined = {"salary": {"type": "number"}, "start": {"type": "date"}}
+    await bench.database.collection(names.WORKSPACES).insert_one(
+        {"_id": WORKSPACE, "name": "Our Co", "token_definitions": defined}
+    )
+    enroll = bench.enroll("ann", tokens={"salary": "much", "start": "2027-01-04", "other": "much"})
+    (told,) = await rehearse(bench, enroll)
+    await bench.command(enroll)
+    result = await bench.database.collection(names.COMMAND_RESULTS).find_one({"_id": enroll.event_id})
+    assert result is not None
+    assert [(each.code, each.detail) for each in told.problems] == [
+        (each["code"], each["detail"]) for each in result["reasons"]
+    ]
+    assert [each.code for each in told.problems] == ["token_invalid"]
 
 
 async def test_a_reply_to_a_mail_that_is_left_out_has_the_first_subject_of_the_sequence(

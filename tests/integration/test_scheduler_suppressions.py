@@ -7,7 +7,8 @@ import pytest
 
 from chassis import documents as names
 from chassis.documents import Document
-from chassis.secrets import Secrets
+from chassis.inquiries import DryRunAsked
+from chassis.secrets import WARNING, Secrets
 from chassis.unsubscribing import sender_value
 from scheduler.testing import TWO_MAILS, WORKSPACE, Bench, open_bench, settings_for
 
@@ -97,3 +98,30 @@ async def test_anothers_suppression_refuses_nobody(
 ) -> None:
     await suppress(bench, secrets, kind, value)
     assert await is_enrolled(bench, 2, phone=PHONE, company_key="Acme")
+
+
+async def test_a_company_that_is_warned_of_is_enrolled_with_the_warning(
+    bench: Bench, secrets: Secrets
+) -> None:
+    warning = {
+        "_id": secrets.suppression_id(WORKSPACE, WARNING, "There.example"),
+        "workspace_id": WORKSPACE,
+        "kind": "company",
+        "mode": "warn",
+        "reason": "a client of ours",
+    }
+    await bench.database.collection(names.SUPPRESSIONS).insert_one(warning)
+    told = {"code": "company_warned", "detail": "a warning of this company: a client of ours"}
+    enroll = bench.enroll("priya")
+    [person] = (await bench.parts.inquiries.dry_run(DryRunAsked(commands=[enroll]))).people
+    assert ([each.model_dump() for each in person.warnings], person.would_enroll) == ([told], True)
+    await bench.command(enroll, other := bench.enroll("eve", email="eve@elsewhere.example"))
+    assert (await bench.read(enroll.enrollment_id))["warnings"] == [told]
+    assert "warnings" not in await bench.read(other.enrollment_id)
+
+
+async def test_an_address_suppressed_in_one_spelling_of_its_domain_is_refused_in_another(
+    bench: Bench, secrets: Secrets
+) -> None:
+    await suppress(bench, secrets, "address", "priya@xn--mnchen-3ya.example")
+    assert not await is_enrolled(bench, 1, email="priya@münchen.example")

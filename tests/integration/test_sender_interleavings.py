@@ -20,7 +20,7 @@ from chassis.kafka import Received, Record
 from chassis.store import Database, connect
 from segue_contracts import ids
 from segue_contracts.codec import decode
-from segue_contracts.commands import DecideInDoubt, Decision, Recall
+from segue_contracts.commands import DecideInDoubt, Decision, Evidence, NoteEvidence, Recall
 from segue_contracts.events import Outcome, StageDue, StageOutcome
 from segue_contracts.message import Message
 from sender import steps
@@ -40,7 +40,7 @@ DOCUMENT = {
 CHOICES = (
     *("go 0", "go 1") * 7,
     *("ask 0", "ask 1", "lease", "stall") * 2,
-    *("older", "deadline", "schedule", "stop", "hold", "recall", "bug", "resend"),
+    *("older", "deadline", "schedule", "stop", "hold", "recall", "bug", "resend", "skip", "copy"),
 )
 ANSWERS = ("accept", "accept_then_cut", "cut", "soft", "broken", "policy", "bounce")
 MAX_ROUNDS = 25
@@ -85,6 +85,7 @@ class Run:
     accepted: list[bytes] = field(default_factory=list)
     begun: list[bytes] = field(default_factory=list)
     resends: int = 0
+    copied: bool = False
     stopped_at: list[float] | None = None
     too_late: int = 0
     parking: bool = True
@@ -210,6 +211,11 @@ class Run:
             delivery = await self.delivery()
             self.resends += bool(delivery and delivery["state"] == "in_doubt")
             await self.command(DecideInDoubt, decision=Decision.RESEND)
+        elif event == "skip":
+            await self.command(DecideInDoubt, decision=Decision.SKIP_STAGE)
+        elif event == "copy" and self.accepted:
+            self.copied = True
+            await self.command(NoteEvidence, evidence=Evidence.SENT_COPY)
 
     async def hold(self) -> None:
         hold = {"_id": names.hold_id("enrollment", self.enrollment), "workspace_id": self.workspace}
@@ -258,6 +264,8 @@ class Run:
         enrollments = self.database.collection(names.ENROLLMENTS)
         match outcome.event_type:
             case Outcome.SENT:
+                await enrollments.update_one(live, {"$set": {"state": "finished", "ended": True}})
+            case Outcome.TASK_SKIPPED:
                 await enrollments.update_one(live, {"$set": {"state": "finished", "ended": True}})
             case Outcome.REJECTED:
                 await enrollments.update_one(live, {"$set": {"state": "failed", "ended": True}})
@@ -397,6 +405,10 @@ def received(message: Message) -> Received:
 @example(  # two claims side by side before the journal: the token decides
     choices=["ask 0", "go 0", "go 0", "lease", "ask 1", "go 1", "go 1", "go 0", "go 0"], answers=[]
 )
+@example(  # sent, in doubt, decided to be sent again, and then its copy is found
+    choices=["ask 0", *["go 0"] * 9, "schedule", "resend", "schedule", "ask 0", "go 0", "copy"],
+    answers=["accept_then_cut"],
+)
 @example(choices=["ask 0", "go 0", "go 0", "go 0", "stop", "stall"], answers=[])  # frozen after the journal
 @given(
     choices=st.lists(st.sampled_from(CHOICES), min_size=20, max_size=60),
@@ -432,3 +444,4 @@ async def judge(
     assert delivery["state"] not in ("claimed", "transmitting"), "nobody answers for it"
     assert state in ("finished", "failed", "stopped", "in_doubt"), "nobody ends it"
     assert (delivery["state"] == "sent") <= bool(run.accepted)
+    assert run.copied <= (delivery["state"] == "sent"), "evidence wins over whatever was decided"

@@ -206,7 +206,7 @@ async def test_the_same_post_again_changes_nothing_more(world: Carried) -> None:
         assert await post(world, page, ONE_CLICK) == 200
     assert len(await world.owed_stops()) == 2
     assert await suppressed(world) == ["address"]
-    assert [action for action, _ in await world.api.audited()] == ["person.unsubscribed"]
+    assert [action for action, _ in await world.api.audited()].count("person.unsubscribed") == 1
 
 
 async def test_only_this_sender_leaves_other_mailboxes_and_stops_all_of_this_one(world: Carried) -> None:

@@ -20,8 +20,10 @@ from chassis import documents as names
 from chassis.clock import Clock
 from chassis.documents import WatchedMailbox, WatchingView
 from chassis.errors import Retry
+from chassis.hosts import Guard
 from chassis.inbound import MAX_MESSAGE_BYTES, inbound_document
 from chassis.kafka import Record
+from chassis.oauth import Tokens, TokenStore
 from chassis.secrets import Secrets
 from chassis.store import Database
 from chassis.testing import fresh_database, fresh_name
@@ -36,6 +38,7 @@ from segue_contracts.events import InboundMessage
 from segue_contracts.topics import INBOUND_MESSAGES
 from stack.client import eventually
 from stack.dovecot import Dovecot
+from stack.tokens import TokenServer
 
 pytestmark = pytest.mark.stack
 
@@ -84,20 +87,39 @@ class Scene:
 
     def __post_init__(self) -> None:
         self.secrets = Secrets(self.settings)
+        self.guard = Guard(self.settings.allowed_private_networks)
+        self.tokens = Tokens(TokenStore(self.database), self.secrets, self.guard, Clock())
         self.store = CursorStore(self.database)
 
     async def connected(
-        self, server: Dovecot, user: str = ANA, *, password: str | None = None, **other: Any
+        self,
+        server: Dovecot,
+        user: str = ANA,
+        *,
+        password: str | None = None,
+        oauth: dict[str, Any] | None = None,
+        **other: Any,
     ) -> WatchedMailbox:
-        """As the api stores it."""
+        """As the api stores it; `oauth`: what a provider granted, to log in with."""
         mailbox = uuid4()
         settings = server.account(user, **other)
         settings["secret"] = self.secrets.encrypt(password or settings.pop("password"))
         settings.pop("password", None)
         now = datetime.now(UTC)
+        grant: dict[str, Any] = {}
+        if oauth is not None:
+            settings |= {"auth": "oauth2", "secret": None}
+            hidden = {name: self.secrets.encrypt(oauth[name]) for name in ("client_secret", "refresh_token")}
+            grant = {"oauth": {**oauth, **hidden, "granted_at": now}}
         imap_document = {"auth": "password", "since": now, **settings}
         await self.database.collection(names.MAILBOXES).insert_one(
-            {"_id": mailbox, "workspace_id": mailbox, "address": f"{mailbox}.{user}", "imap": imap_document}
+            {
+                "_id": mailbox,
+                "workspace_id": mailbox,
+                "address": f"{mailbox}.{user}",
+                "imap": imap_document,
+                **grant,
+            }
         )
         (found,) = (each for each in await self.store.watched() if each.id == mailbox)
         return found
@@ -114,6 +136,8 @@ class Scene:
                 self.tls,
                 self.threads,
                 Lines(self.connections),
+                self.guard,
+                self.tokens,
             ),
         )
 
@@ -498,6 +522,47 @@ async def test_an_access_token_opens_a_mailbox_and_an_old_one_does_not(
             async with scene.watching(mailbox):
                 server.append(ANA, mail())
                 await scene.arrived(mailbox, 1)
+
+
+@pytest.mark.parametrize("bearer", ["xoauth2", "oauthbearer"])
+async def test_an_access_token_that_has_ended_is_replaced_while_a_mailbox_is_watched(
+    scene: Scene, dovecot_here: None, bearer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chassis.oauth.YOUNG", timedelta(0))
+    async with TokenServer(rotates=True) as provider:
+        with Dovecot(USERS, introspection_url=provider.introspection_url, bearer=bearer) as server:
+            mailbox = await scene.connected(server, oauth=provider.granted(ANA))
+            async with scene.watching(mailbox):
+                server.append(ANA, mail())
+                await scene.arrived(mailbox, 1)
+                provider.expire()
+                await asyncio.to_thread(server.kill)
+                await asyncio.to_thread(server.start)
+                server.append(ANA, mail(2))
+                await scene.arrived(mailbox, 2)
+            assert len(provider.asked) == 2
+            await scene.tokens.close()
+
+
+async def test_access_that_was_taken_back_is_told(scene: Scene, server: Dovecot) -> None:
+    async with TokenServer() as provider:
+        mailbox = await scene.connected(server, oauth=provider.granted(ANA))
+        provider.take_back(ANA)
+        async with scene.watching(mailbox):
+            how = await scene.how(mailbox)
+        await scene.tokens.close()
+    assert how is not None
+    assert (how.trouble, how.words) == ("credentials", "access was taken back: connect the mailbox again")
+
+
+async def test_a_server_where_nothing_connects_is_told(scene: Scene, server: Dovecot) -> None:
+    scene.guard = Guard()
+    mailbox = await scene.connected(server)
+    async with scene.watching(mailbox):
+        how = await scene.how(mailbox)
+    assert how is not None
+    assert how.trouble == "unreachable"
+    assert "127.0.0.1 is loopback" in how.words
 
 
 async def test_without_kafka_messages_are_stored_all_the_same(scene: Scene, server: Dovecot) -> None:

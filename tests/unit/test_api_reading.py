@@ -135,25 +135,32 @@ def test_a_tree_is_refused_exactly_when_some_text_can_not_be_kept(data: Any) -> 
     ],
 )
 def test_a_column_means_a_field_a_date_or_a_token(name: str, expected: Column) -> None:
-    assert column(name) == expected
+    assert column(name, {}) == expected
+
+
+def test_a_column_that_a_token_claims_is_that_token_whatever_it_would_mean_else() -> None:
+    tokens = {"gehalt_brutto": "salary", "title": "job"}
+    assert column("Gehalt-Brutto", tokens) == Column("tokens", "salary")
+    assert column("Title", tokens) == Column("tokens", "job")
+    assert column("tokens.Gehalt", tokens) == Column("tokens", "Gehalt")
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 def test_rows_know_the_line_on_which_they_begin(separator: str) -> None:
     text = 'external_id,note\n1,"two\nlines"\n\n2,x\n'.replace(",", separator)
-    found = list(rows(text, 10))
+    found = list(rows(text, 10, {}))
     assert [(row.line, row.data["external_id"]) for row in found] == [(2, "1"), (5, "2")]
     assert found[0].data["tokens"] == {"note": "two\nlines"}
 
 
 def test_more_rows_than_allowed_are_refused() -> None:
     with pytest.raises(Problem):
-        list(rows("external_id\na\nb\nc\n", 2))
+        list(rows("external_id\na\nb\nc\n", 2, {}))
 
 
 @given(st.text(max_size=300))
 def test_no_text_breaks_the_csv_reader(text: str) -> None:
-    assert refusal(lambda: list(rows("external_id,a\n" + text, 100))) in (None, 400, 422)
+    assert refusal(lambda: list(rows("external_id,a\n" + text, 100, {}))) in (None, 400, 422)
 
 
 # ---- cursors ----------------------------------------------------------------------------------------

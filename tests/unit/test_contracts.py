@@ -41,6 +41,7 @@ from segue_contracts.commands import (
     TaskSnooze,
     UpdatePerson,
 )
+from segue_contracts.engagement import EngagementEvent, EngagementEventType
 from segue_contracts.events import (
     AnswerEffect,
     AnswerKind,
@@ -127,6 +128,22 @@ MESSAGES = [
         seq=1,
         person_id=ID,
         sequence_id=ID,
+    ),
+    make(
+        EngagementEvent,
+        event_type=EngagementEventType.CLICKED,
+        enrollment_id=ID,
+        person_id=ID,
+        sequence_id=ID,
+        sequence_version=1,
+        stage_id="hello",
+        stage_index=0,
+        owner_id=ID,
+        mailbox_id=ID,
+        sent_at=NOON,
+        link=1,
+        machine=False,
+        first=True,
     ),
     make(
         SequenceEvent,

@@ -407,6 +407,24 @@ def failed(address: str, severity: Severity = Severity.HARD, status: str = "5.1.
     return FailedRecipient(address, severity, status)
 
 
+@pytest.mark.parametrize("kind", [Kind.REPLY, Kind.AUTO_REPLY, Kind.OPT_OUT])
+def test_whoever_only_got_a_copy_answers_for_themselves(enrollment: EnrollmentView, kind: Kind) -> None:
+    match = thread(enrollment, bcc=("Boss@ourco.example",))
+    effect = decided(a_verdict(kind, sender="boss@ourco.example"), match)
+    assert targets(effect) == []
+    assert effect.suppress == (("boss@ourco.example",) if kind is Kind.OPT_OUT else ())
+    assert targets(decided(a_verdict(kind), match)) != []
+
+
+def test_a_copy_that_can_not_be_delivered_is_no_bounce_of_the_person(enrollment: EnrollmentView) -> None:
+    match = thread(enrollment, bcc=("crm@ourco.example",))
+    ids: dict[str, Any] = {"original_message_ids": ("<0@ourco.example>",)}
+    gone = a_verdict(Kind.BOUNCE, recipients=(failed("CRM@ourco.example"),), **ids)
+    assert not decided(gone, match).is_owed
+    both = a_verdict(Kind.BOUNCE, recipients=(failed("crm@ourco.example"), failed(PROSPECT)), **ids)
+    assert targets(decided(both, match)) == [(StopReason.BOUNCED, Scope.ENROLLMENT, enrollment.id)]
+
+
 def test_a_hard_bounce_stops_the_enrollment_and_suppresses_the_address(enrollment: EnrollmentView) -> None:
     effect = decided(a_verdict(Kind.BOUNCE, recipients=(failed("PAT@theirs.example"),)), thread(enrollment))
     assert targets(effect) == [(StopReason.BOUNCED, Scope.ENROLLMENT, enrollment.id)]

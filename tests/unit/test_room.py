@@ -6,13 +6,25 @@ from hypothesis import strategies as st
 from chassis.caps import Cap
 from scheduler.room import Room
 
-caps = st.lists(st.builds(Cap, st.just("k"), st.integers(1, 5), st.integers(1, 30)), max_size=3)
+caps = st.lists(
+    st.builds(
+        Cap,
+        st.just("k"),
+        st.integers(1, 5),
+        st.integers(1, 30),
+        until=st.none() | st.integers(0, 130),
+    ),
+    max_size=3,
+)
 instants = st.lists(st.integers(0, 120), max_size=40)
 
 
-def most(taken: list[int], seconds: int) -> int:
-    """The most instants in any half-open window: one that begins at an instant is among the fullest."""
-    return max((sum(start <= at < start + seconds for at in taken) for start in taken), default=0)
+def most(taken: list[int], cap: Cap) -> int:
+    """The most instants in any half-open window that the cap concerns: one that begins at an instant is among
+    the fullest.
+    """
+    counted = [at for at in taken if cap.until is None or at < cap.until]
+    return max((sum(start <= at < start + cap.seconds for at in counted) for start in counted), default=0)
 
 
 def breaks(found: list[Cap], taken: list[int], at: int) -> bool:
@@ -20,7 +32,8 @@ def breaks(found: list[Cap], taken: list[int], at: int) -> bool:
     for cap in found:
         near = sorted([*(each for each in taken if abs(each - at) < cap.seconds), at])
         for first, last in zip(near, near[cap.count :], strict=False):
-            if last - first < cap.seconds and first <= at <= last:
+            concerned = cap.until is None or last < cap.until
+            if concerned and last - first < cap.seconds and first <= at <= last:
                 return True
     return False
 
@@ -42,7 +55,7 @@ def test_taking_only_what_is_free_never_breaks_a_cap(found: list[Cap], wanted: l
         assert free >= at
         room.take(free)
         taken.append(free)
-    assert all(most(taken, cap.seconds) <= cap.count for cap in found)
+    assert all(most(taken, cap) <= cap.count for cap in found)
 
 
 @settings(max_examples=200)

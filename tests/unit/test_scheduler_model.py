@@ -101,12 +101,33 @@ def test_an_outcome_of_another_stage_is_ignored() -> None:
 
 def test_a_rejection_by_the_recipient_stops_and_any_other_fails() -> None:
     assert model.judge(enrollment(), outcome(Outcome.REJECTED, bounced=True)) is Verdict.STOP_BOUNCED
+    opted_out = outcome(Outcome.REJECTED, reason="opted_out")
+    assert model.judge(enrollment(), opted_out) is Verdict.STOP_OPTED_OUT
     assert model.judge(enrollment(), outcome(Outcome.REJECTED)) is Verdict.FAIL
 
 
 def test_a_task_in_which_the_person_answered_stops_as_replied() -> None:
     done = outcome(Outcome.TASK_DONE, responded=True)
     assert model.judge(enrollment(State.AWAITING_TASK), done) is Verdict.STOP_REPLIED
+
+
+def test_the_task_that_brought_the_answer_is_told_before_the_stop_with_what_came_of_it() -> None:
+    e, done = enrollment(State.AWAITING_TASK), outcome(Outcome.TASK_DONE, reason="reached", responded=True)
+    stop = model.stopped(e, NOON, "replied", "", uuid4(), None)
+    told = model.answered(e, done, stop).chapters
+    assert [(each["type"], each["reason"]) for each in told] == [
+        ("task_done", "reached"),
+        ("stopped", "replied"),
+    ]
+
+
+def test_an_open_task_is_told_as_overdue_once_and_goes_on_waiting() -> None:
+    e, late = enrollment(State.AWAITING_TASK), outcome(Outcome.TASK_OVERDUE)
+    assert model.judge(e, late) is Verdict.NOTE_OVERDUE
+    change = model.overdue(e, late)
+    assert (change.to, [each["type"] for each in change.chapters]) == (State.AWAITING_TASK, ["task_overdue"])
+    assert model.judge({**e, **change.set}, late) is Verdict.NO_MATCH_STATE
+    assert model.judge(enrollment(State.SCHEDULED), late) is Verdict.NO_MATCH_STATE
 
 
 def test_a_recall_is_confirmed_once_and_only_for_what_is_owed() -> None:

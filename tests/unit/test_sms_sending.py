@@ -8,8 +8,9 @@ import pytest
 
 from chassis.documents import SmsNumberView
 from chassis.sms_text import zones_of
+from chassis.standard_webhooks import sign
 from sender.sms import next_awake
-from sender.sms_provider import PROVIDERS, Said, Text, callback_url, sign
+from sender.sms_provider import PROVIDERS, Said, Text, callback_url
 
 TWILIO, WEBHOOK = PROVIDERS["twilio"], PROVIDERS["webhook"]
 

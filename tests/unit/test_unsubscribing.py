@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 from api.unsubscribe_words import WORDS as PAGE_WORDS
 from api.unsubscribe_words import language_for
 from chassis.documents import Footer, MailboxView, SmtpIdentity
+from chassis.footing import with_footer
 from chassis.secrets import Secrets, SecretSettings
 from chassis.unsubscribing import LANGUAGES, Ticket, language_of, read, written
 from reply_detector.classify import classify
 from reply_detector.verdict import Kind
 from segue_contracts.ids import dispatch_id
 from sender.compose import Address, Mail, compose, message_id
-from sender.footer import Links, unsubscribe_uris, with_footer
+from sender.footer import Links, unsubscribe_uris
 from stack import prospects
 
 NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)

@@ -30,11 +30,18 @@ EVERYBODYS = {
     "scheduler.SlotStore.forget",
     "sender.Store.overdue_transmissions",
     "sender.Store.overdue_tasks",
+    *(f"sender.DoubtStore.{name}" for name in ("to_look_up", "waiting")),
+    "sender.BodyStore.named",
+    "reply_detector.RawStore.named",
+    *(f"sender.PromptStore.{name}" for name in ("users_with_digest", "tasks_to_tell", "tasks_to_prompt")),
+    *(f"sender.PromptStore.{name}" for name in ("take", "hooks")),
+    *(f"sender.MailboxStates.{name}" for name in ("owing", "refused_count")),
     "reply_detector.DetectorStore.waiting",
     "reply_detector.Rates.charged",
     "reply_detector.CursorStore.watched",
-    *(f"api.Commands.{name}" for name in ("lease", "published", "open")),
+    *(f"api.Commands.{name}" for name in ("lease", "published", "open", "forget_results")),
     "api.Sequences.untold",
+    "api.Engagements.untold",
     "api.Bulks.open",
     # A workspace is its own: its id is the key.
     "scheduler.SchedulerStore.workspace",
@@ -43,6 +50,9 @@ EVERYBODYS = {
     "api.Members.workspace_named",
     "api.Members.limit_workspace",
     "api.Members.set_footer",
+    "api.Members.set_in_doubt_policy",
+    "api.Members.set_retention",
+    *(f"api.Members.{name}" for name in ("set_prompt_hook", "set_token", "rename_token", "remove_token")),
     # These say themselves which workspace they are of, and prove it by a secret.
     "api.Members.key",
     "api.Mailboxes.for_webhook",
@@ -179,8 +189,16 @@ def test_collections_are_opened_by_stores_alone() -> None:
     stores = {f"{service}/store.py" for service in ("scheduler", "sender", "reply_detector", "api")}
     assert opened == stores | {
         "scheduler/slot_store.py",
+        "sender/prompt_store.py",
+        "sender/mailbox_health.py",
+        "sender/doubts.py",
+        "sender/retention.py",
         "reply_detector/cursors.py",
         "reply_detector/rates.py",
+        "reply_detector/retention.py",
+        "api/attachment_store.py",
+        "api/delegations.py",
+        "api/engagement_store.py",
         "api/reads.py",
     }
 

@@ -57,6 +57,11 @@ class Client:
         async with self._session.put(path, json=body) as answer:
             return await _checked(answer)
 
+    async def delete(self, path: str) -> Json:
+        """DELETE."""
+        async with self._session.delete(path) as answer:
+            return await _checked(answer)
+
     async def post_text(self, path: str, text: str, content_type: str) -> Json:
         """POST YAML or CSV."""
         headers = {"Content-Type": content_type}

@@ -45,15 +45,18 @@ class Dovecot:
     """A server with an INBOX and a Sent folder for each user; `users` are addresses with their passwords.
 
     It listens in the clear and for STARTTLS on `port`, with TLS on `tls_port`, and takes mail over LMTP on
-    `lmtp_port`. `introspection_url` answers for access tokens (RFC 7662), which then work as XOAUTH2. `kill`
+    `lmtp_port`. `introspection_url` answers for access tokens (RFC 7662), which then work as `bearer`. `kill`
     and `start` may alternate: the mail stays until the block ends. Its paths are short, for its sockets.
     """
 
-    def __init__(self, users: Mapping[str, str], *, introspection_url: str | None = None) -> None:
+    def __init__(
+        self, users: Mapping[str, str], *, introspection_url: str | None = None, bearer: str = "xoauth2"
+    ) -> None:
         self.users = dict(users)
         self.host = HOST
         self.port, self.tls_port, self.lmtp_port = free_port(), free_port(), free_port()
         self._introspection_url = introspection_url
+        self._bearer = bearer
         self._command = [binary(), "-F"]
 
     def __enter__(self) -> Self:
@@ -160,8 +163,8 @@ class Dovecot:
             port=self.port,
             tls_port=self.tls_port,
             lmtp_port=self.lmtp_port,
-            oauth=OAUTH.format(folder=folder) if self._introspection_url is not None else "",
-            mechanisms="plain xoauth2" if self._introspection_url is not None else "plain",
+            oauth=OAUTH.format(folder=folder, bearer=self._bearer) if self._introspection_url else "",
+            mechanisms=f"plain {self._bearer}" if self._introspection_url else "plain",
         )
 
 
@@ -188,6 +191,9 @@ namespace inbox {{
   mailbox Sent {{
     special_use = \\Sent
     auto = subscribe
+  }}
+  mailbox Everything {{
+    special_use = \\All
   }}
 }}
 passdb {{
@@ -224,7 +230,7 @@ service lmtp {{
 OAUTH = """
 passdb {{
   driver = oauth2
-  mechanisms = xoauth2
+  mechanisms = {bearer}
   args = {folder}/oauth2.conf
 }}
 """

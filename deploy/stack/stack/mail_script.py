@@ -3,6 +3,7 @@
 import threading
 from collections import deque
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -57,6 +58,37 @@ class Cut(_Answer):
 Answer = Annotated[Accept | Refuse | Hang | Cut, Field(discriminator="kind")]
 
 
+class Step(StrEnum):
+    """Where a conversation is, by what the server is to answer."""
+
+    BANNER = "banner"
+    EHLO = "ehlo"
+    STARTTLS = "starttls"
+    AUTH = "auth"
+    MAIL = "mail"
+    RCPT = "rcpt"
+    DATA = "data"
+    DOT = "dot"
+
+
+@dataclass(frozen=True, slots=True)
+class Misstep:
+    """What the server does at a step, whoever asks, in place of its answer.
+
+    `words` go out as they are, with `byte_seconds` after each byte of them. Words that begin with 2 or 3
+    answer what was done (the recipient is noted, the message is kept), any others what was not.
+    """
+
+    words: str = ""
+    then: Literal["go on", "silence", "cut"] = "go on"
+    byte_seconds: float = 0.0
+
+    @property
+    def is_done(self) -> bool:
+        """Say whether the step is taken all the same."""
+        return self.words.startswith(("2", "3"))
+
+
 class ScriptLine(BaseModel):
     """One line of a script: the body of `POST /script` and an item of an answers file."""
 
@@ -83,7 +115,9 @@ class _Line:
 class Script:
     """The lines in force; safe to use from several threads."""
 
+    taken_missteps: int = 0
     _lines: dict[str, deque[_Line]] = field(default_factory=dict)
+    _missteps: dict[Step, deque[Misstep]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def add(self, line: ScriptLine) -> None:
@@ -101,6 +135,20 @@ class Script:
         """Accept everything again."""
         with self._lock:
             self._lines.clear()
+            self._missteps.clear()
+
+    def misstep(self, step: Step, misstep: Misstep) -> None:
+        """Have it happen once, the next time that a conversation comes to `step`."""
+        with self._lock:
+            self._missteps.setdefault(step, deque()).append(misstep)
+
+    def take_misstep(self, step: Step) -> Misstep | None:
+        """What goes wrong at this step now, which counts as having gone wrong."""
+        with self._lock:
+            if not self._missteps.get(step):
+                return None
+            self.taken_missteps += 1
+            return self._missteps[step].popleft()
 
     def take(self, recipient: str) -> Answer:
         """The answer to the next message for this address, which counts as given."""

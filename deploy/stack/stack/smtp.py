@@ -13,17 +13,19 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from base64 import b64decode
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from pydantic import TypeAdapter
 
 from stack.certificate import server_context
 from stack.mail_control import LOOPBACK, control, notices
-from stack.mail_script import Accept, Answer, Cut, Hang, Refuse, Script, ScriptLine
+from stack.mail_script import Accept, Answer, Cut, Hang, Misstep, Refuse, Script, ScriptLine, Step
 from stack.maildir import Accepted, Maildir, MaildirFull
 from stack.ports import free_port
 from stack.processes import Process, http_ok, tcp
@@ -33,6 +35,7 @@ SIZE_LIMIT = 25 * 1024 * 1024
 MAX_RECIPIENTS = 100
 IDLE_SECONDS = 700  # longer than the longest scripted silence
 START_SECONDS = 10.0
+BEARERS = {"XOAUTH2", "OAUTHBEARER"}
 
 LINES: TypeAdapter[list[ScriptLine]] = TypeAdapter(list[ScriptLine])
 
@@ -53,11 +56,21 @@ class Options:
     control_port: int | None = None
     credentials: Credentials | None = None
     """With them, mail is refused before a login; without them, any login is welcome and none is needed."""
+    tokens: Callable[[str, str], bool] | None = None
+    """Whether an access token is good for a user: then `bearer` is offered, and no mail taken before it."""
+    bearer: Literal["XOAUTH2", "OAUTHBEARER"] = "XOAUTH2"
     require_tls: bool = False
+    pipelining: bool = False
+    """Offered, that is; they are answered one by one in any case."""
     size_limit: int = SIZE_LIMIT
     notify_url: str | None = None
     """Each accepted message is announced there: a POST of the JSON of `Accepted`, three tries, then dropped.
     """
+
+    @property
+    def needs_login(self) -> bool:
+        """Whether mail is refused before a login."""
+        return self.credentials is not None or self.tokens is not None
 
 
 class SmtpServer:
@@ -124,6 +137,10 @@ class SmtpServer:
     def answer(self, recipient: str, answer: Answer, times: int | None = None) -> None:
         """Script what an address (or `@domain`, or `*`) is answered, `times` times or from now on."""
         self.script.add(ScriptLine(recipient=recipient, answer=answer, times=times))
+
+    def misstep(self, step: Step, misstep: Misstep) -> None:
+        """Have something go wrong, once, the next time that a conversation comes to `step`."""
+        self.script.misstep(step, misstep)
 
     def messages(self, recipient: str | None = None) -> list[Accepted]:
         """What was accepted, in that order."""
@@ -192,7 +209,7 @@ async def serving(
             announce(message)
 
         handler = _Handler(maildir, script, options, accepted)
-        listener = _Listener(handler, options, context)
+        listener = _Listener(handler, script, options, context)
         await running.enter_async_context(listener.listening())
         if options.control_port is not None:
             await running.enter_async_context(control(options.control_port, maildir, script))
@@ -200,16 +217,89 @@ async def serving(
 
 
 class _Protocol(SMTP):
-    """aiosmtpd's server, plus what happens between the DATA command and the 354; knows when it is over."""
+    """aiosmtpd's server, plus missteps, and what happens between DATA and the 354; knows when it is over."""
 
+    script: Script
     on_lost: Callable[["_Protocol"], None] | None = None
+    instead: Misstep | None = None
+    """Of what is said next."""
+    are_good: Callable[[str, str], bool] | None = None
+    _greeted = False
 
     def connection_lost(self, error: Exception | None) -> None:
         super().connection_lost(error)
         if self.on_lost is not None:
             self.on_lost(self)
 
+    async def push(self, status: Any) -> None:
+        if not self._greeted:
+            self._greeted = True
+            self.instead = self.script.take_misstep(Step.BANNER)
+        misstep, self.instead = self.instead, None
+        if misstep is None:
+            await super().push(status)
+        else:
+            await self._commit(misstep)
+
+    async def smtp_EHLO(self, hostname: str) -> None:
+        await self._step(Step.EHLO, partial(super().smtp_EHLO, hostname))
+
+    async def smtp_STARTTLS(self, arg: str) -> None:
+        await self._step(Step.STARTTLS, partial(super().smtp_STARTTLS, arg))
+
+    async def smtp_AUTH(self, arg: str) -> None:
+        await self._step(Step.AUTH, partial(super().smtp_AUTH, arg))
+
+    async def auth_XOAUTH2(self, _: SMTP, args: list[str]) -> AuthResult:
+        """As Google documents it: what is wrong is told in a challenge, which is answered with nothing."""
+        fields = dict(part.partition("=")[::2] for part in b64decode(args[1]).decode().split("\1") if part)
+        return await self._with_token(fields.get("user", ""), fields.get("auth", ""))
+
+    async def auth_OAUTHBEARER(self, _: SMTP, args: list[str]) -> AuthResult:
+        """RFC 7628."""
+        header, *parts = b64decode(args[1]).decode().split("\1")
+        fields = dict(part.partition("=")[::2] for part in parts if part)
+        user = header.split(",")[1].removeprefix("a=").replace("=2C", ",").replace("=3D", "=")
+        return await self._with_token(user, fields.get("auth", ""))
+
+    async def _with_token(self, user: str, authorization: str) -> AuthResult:
+        assert self.are_good is not None, "it was offered"
+        if self.are_good(user, authorization.removeprefix("Bearer ")):
+            return AuthResult(success=True)
+        await self.challenge_auth('{"status":"401","schemes":"bearer"}')
+        return AuthResult(success=False, handled=False)
+
+    async def smtp_MAIL(self, arg: str | None) -> None:
+        await self._step(Step.MAIL, partial(super().smtp_MAIL, arg))
+
+    async def smtp_RCPT(self, arg: str | None) -> None:
+        await self._step(Step.RCPT, partial(super().smtp_RCPT, arg))
+
     async def smtp_DATA(self, arg: str) -> None:
+        await self._step(Step.DATA, partial(self._data, arg))
+
+    async def _step(self, step: Step, take: Callable[[], Awaitable[None]]) -> None:
+        misstep = self.script.take_misstep(step)
+        if misstep is None or misstep.is_done:
+            self.instead = misstep
+            await take()
+        else:
+            await self._commit(misstep)
+
+    async def _commit(self, misstep: Misstep) -> None:
+        if misstep.byte_seconds:
+            for byte in misstep.words.encode():
+                self._writer.write(bytes([byte]))
+                await asyncio.sleep(misstep.byte_seconds)
+        else:
+            self._writer.write(misstep.words.encode())
+            await self._writer.drain()
+        if misstep.then == "cut":
+            await _cut(self)
+        if misstep.then == "silence":
+            await asyncio.Event().wait()  # the loss of the connection cancels it
+
+    async def _data(self, arg: str) -> None:
         if isinstance(self.envelope, _Envelope):
             self.envelope.data_began = time.time()
             for answer in self.envelope.answers:
@@ -248,10 +338,16 @@ class _Handler:
         self._options = options
         self._on_accepted = on_accepted
 
+    async def handle_EHLO(
+        self, _server: SMTP, session: Session, _envelope: Envelope, hostname: str, offers: list[str]
+    ) -> list[str]:
+        session.host_name = hostname
+        return [*offers[:-1], "250-PIPELINING", offers[-1]] if self._options.pipelining else offers
+
     async def handle_MAIL(
         self, _server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
-        if self._options.credentials is not None and not session.authenticated:
+        if self._options.needs_login and not session.authenticated:
             return "530 5.7.0 Authentication required"
         envelope.mail_from = address
         envelope.mail_options.extend(options)
@@ -269,7 +365,10 @@ class _Handler:
         envelope.answers.append(answer)
         return "250 2.1.5 OK"
 
-    async def handle_DATA(self, server: SMTP, _session: Session, envelope: _Envelope) -> str:
+    async def handle_DATA(self, server: _Protocol, _session: Session, envelope: _Envelope) -> str:
+        server.instead = self._script.take_misstep(Step.DOT)
+        if server.instead is not None:
+            return await self._record(envelope) if server.instead.is_done else ""
         match envelope.after_data():
             case Refuse(reply=reply):
                 return reply
@@ -313,8 +412,9 @@ async def _cut(server: SMTP) -> str:
 class _Listener:
     """The listening socket and its open connections."""
 
-    def __init__(self, handler: _Handler, options: Options, context: Any) -> None:
+    def __init__(self, handler: _Handler, script: Script, options: Options, context: Any) -> None:
         self._handler = handler
+        self._script = script
         self._options = options
         self._context = context
         self._open: set[_Protocol] = set()
@@ -344,8 +444,11 @@ class _Listener:
             timeout=IDLE_SECONDS,
             auth_require_tls=False,
             authenticator=self._authenticate,
+            auth_exclude_mechanism=BEARERS - ({self._options.bearer} if self._options.tokens else set()),
             loop=asyncio.get_running_loop(),
         )
+        protocol.script = self._script
+        protocol.are_good = self._options.tokens
         protocol.on_lost = self._open.discard
         self._open.add(protocol)
         return protocol

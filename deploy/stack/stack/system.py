@@ -20,6 +20,7 @@ SERVICES = ("scheduler", "sender", "reply_detector", "api")
 WATCHER = "watcher"
 COMMANDS = {WATCHER: ("reply_detector", "watch")}
 """What is not a service of its own: a second process of one."""
+ALLOWED_NETWORKS = "127.0.0.0/8"
 START_SECONDS = 60.0
 RESTART_SECONDS = 0.5
 SECRET_KEY = "a key for one machine and one run, not for production"  # noqa: S105 - nothing outlives the run
@@ -92,6 +93,7 @@ def system(
         "SEGUE_MONGODB_URI": brokers.mongodb,
         "SEGUE_MONGODB_DATABASE": name,
         "SEGUE_SECRET_KEYS": SECRET_KEY,
+        "SEGUE_ALLOWED_PRIVATE_NETWORKS": ALLOWED_NETWORKS,  # where all the servers of users are
         "SEGUE_CLOCK_SPEED": str(clock_speed),
         "SEGUE_CLOCK_ORIGIN": datetime.now(UTC).isoformat(),
         "SEGUE_PUBLIC_URL": f"http://127.0.0.1:{api_port}",

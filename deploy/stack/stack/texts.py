@@ -5,7 +5,8 @@ import json
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from hashlib import sha256
 from types import TracebackType
 from typing import Any, Self
@@ -13,7 +14,7 @@ from urllib.parse import parse_qsl, urlencode
 from zoneinfo import ZoneInfo
 
 import aiohttp
-from aiohttp import web
+from aiohttp import encode_basic_auth, web
 from yarl import URL
 
 from api.inbound_sms import SIGNATURE_HEADER, sign
@@ -71,6 +72,21 @@ class Arrived:
     headers: Mapping[str, str]
     asked: Mapping[str, str]
     raw: bytes
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def resource(self) -> dict[str, Any]:
+        """As Twilio shows it in its list."""
+        asked = self.asked
+        return {
+            "sid": self.sid,
+            "to": asked.get("To"),
+            "from": asked.get("From"),
+            "body": asked.get("Body"),
+            "direction": "outbound-api",
+            "status": "delivered",
+            "date_created": format_datetime(self.at),
+        }
 
 
 class TextServer:
@@ -78,12 +94,13 @@ class TextServer:
 
     def __init__(self) -> None:
         self.arrived: list[Arrived] = []
-        self.requests = 0
+        self.requests = self.looks = 0
         self.answers: deque[Says | Breaks | IsSilent] = deque()
         self._keys: dict[str, str] = {}
         self._leaving = asyncio.Event()
         application = web.Application()
         application.router.add_post("/{tail:.*}", self._take)
+        application.router.add_get("/2010-04-01/Accounts/{account}/Messages.json", self._list)
         self._runner = web.AppRunner(application, shutdown_timeout=1)
         self.url = ""
 
@@ -157,6 +174,17 @@ class TextServer:
         if isinstance(answer, IsSilent):
             await self._leaving.wait()
         return web.json_response({"sid": sid, "id": sid, "status": "queued"}, status=201)
+
+    async def _list(self, request: web.Request) -> web.Response:
+        """https://www.twilio.com/docs/messaging/api/message-resource#read-multiple-message-resources"""
+        self.looks += 1
+        if request.headers.get("Authorization") != encode_basic_auth(ACCOUNT, AUTH_TOKEN):
+            return web.Response(status=401)
+        wanted = {name.lower(): request.query[name] for name in ("To", "From") if name in request.query}
+        shown = [each.resource for each in reversed(self.arrived)]
+        messages = [each for each in shown if wanted.items() <= each.items()]
+        size = int(request.query.get("PageSize", "50"))
+        return web.json_response({"messages": messages[:size], "page_size": size, "next_page_uri": None})
 
     def _accept(self, request: web.Request, raw: bytes) -> str:
         key = request.headers.get("Idempotency-Key")

@@ -6,8 +6,10 @@ from aiohttp import web
 
 from api import openapi, pages
 from api.handlers import ApiKey, add_routes, problems
+from api.intake import Intake, bounded
 from api.routes import ROUTES
 from api.routing import Api
+from api.tracking import add_tracking
 from api.unsubscribe import add_unsubscribe
 from api.webhooks import WEBHOOKS
 
@@ -21,8 +23,10 @@ def application(api: Api) -> web.Application:
     add_routes(app, ROUTES)
     pages.add_pages(app)
     add_unsubscribe(app)
+    add_tracking(app)
+    intake = Intake(api.settings.intake_bytes)
     for webhook in WEBHOOKS:
-        app.router.add_post(webhook.path, webhook.handler)
+        app.router.add_post(webhook.path, bounded(intake, webhook.handler))
     app.router.add_get("/openapi.json", _openapi)
     return app
 

@@ -12,7 +12,18 @@ from typing import Protocol
 from uuid import UUID
 
 from api import telemetry
-from api.model import COURIER_HEAD_START, Settled, message_of, patience, sequence_messages, settled
+from api.model import (
+    COURIER_HEAD_START,
+    GAVE_UP,
+    KEEP_RESULTS,
+    MOST_PUBLISHES,
+    CommandState,
+    Settled,
+    message_of,
+    patience,
+    sequence_messages,
+    settled,
+)
 from api.settings import ApiSettings
 from api.store import Store
 from chassis import faults
@@ -173,6 +184,7 @@ class Courier:
         while await self.sweep_commands() >= self._settings.command_batch:
             pass
         await self.sweep_sequences()
+        await self._store.commands.forget_results(self._clock.now() - KEEP_RESULTS, BATCH)
 
     async def sweep_sequences(self) -> None:
         """Publish what the outboxes of sequences still hold."""
@@ -184,6 +196,8 @@ class Courier:
         """Settle open commands whose result is there, publish the others again; how many were looked at."""
         commands = await self._store.commands.open(self._clock.real_now(), self._settings.command_batch)
         known = await self.outcomes(commands)
+        over = (each["_id"] for each in commands if each["publishes"] >= MOST_PUBLISHES)
+        known = {**dict.fromkeys(over, Settled(CommandState.REFUSED, (GAVE_UP,))), **known}
         await self._settle([(each, known[each["_id"]]) for each in commands if each["_id"] in known])
         await self._publish_again([each for each in commands if each["_id"] not in known])
         return len(commands)

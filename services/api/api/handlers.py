@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from api import telemetry
 from api.bodies import check_string, read_json, read_text, read_yaml, unsupported
 from api.idempotency import Answers, repeatable
+from api.intake import HeldKey
 from api.keys import Caller, caller_of, key_from_header, use_is_news
 from api.problems import (
     FieldError,
@@ -128,16 +129,20 @@ async def authenticate(api: Api, request: web.Request, *, basic: bool = False) -
 
 
 async def read_body(request: web.Request, limit_bytes: int) -> bytes:
-    """The body; Problem 413 as soon as it is known to be larger than the limit."""
+    """The body; Problem 413 as soon as it is known to be larger than the limit, 503 where a webhook's finds
+    no room.
+    """
     if (request.content_length or 0) > limit_bytes:
         raise too_large(limit_bytes)
     chunks: list[bytes] = []
-    size = 0
+    size, held = 0, request.get(HeldKey)
     try:
         async for chunk in request.content.iter_chunked(CHUNK_BYTES):
             size += len(chunk)
             if size > limit_bytes:
                 raise too_large(limit_bytes)
+            if held is not None:
+                held.add(len(chunk))
             chunks.append(chunk)
     except (web.RequestPayloadError, ConnectionError):
         # Not what its Content-Encoding or its length promised; where the client is gone, nobody reads it.
@@ -184,11 +189,13 @@ def read(takes: Takes | None, request: web.Request, raw: bytes) -> Body:
     if takes.optional and not raw:
         return Body(JSON, made(takes.model, {}) if takes.model else {})
     kind = request.content_type
+    if takes.files and kind in takes.files:
+        return Body(kind, raw)
     if kind == CSV and CSV in takes.also:
         return Body(CSV, read_text(raw))
     if kind in YAML_TYPES and YAML in takes.also:
         return Body(YAML, _modelled(takes, read_yaml(raw)))
-    if kind == JSON:
+    if kind == JSON and not takes.files:
         return Body(JSON, _modelled(takes, read_json(raw)))
     raise unsupported(kind, takes.content_types)
 

@@ -1,4 +1,6 @@
-"""What Twilio posts for a phone number: messages that came in, and receipts for messages that went out."""
+"""What Twilio, or a webhook of one's own, posts for a phone number: messages that came in, and receipts for
+messages that went out.
+"""
 
 import hmac
 import re
@@ -10,16 +12,19 @@ from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID, uuid5
 
 from aiohttp import web
+from pydantic import Field
 
 from api import telemetry
+from api.bodies import read_json
 from api.courier import Letter
+from api.forms import Field as FormField
 from api.forms import Form, read_form
 from api.handlers import ApiKey, read_body
 from api.inbound import NOBODYS_SECRET
 from api.model import command_document
 from api.problems import Problem, invalid_at, unauthorized
-from api.routing import KIB, Api
-from chassis import faults
+from api.routing import JSON, KIB, Api, Closed, made
+from chassis import faults, standard_webhooks
 from chassis.inbound import inbound_document, pointer
 from chassis.store import Document
 from segue_contracts.commands import NoteReceipt, ReceiptStatus
@@ -42,6 +47,36 @@ DENIED = (
 PORTS = {"https": 443, "http": 80}
 _SID = re.compile(r"[A-Za-z0-9_-]{10,64}")
 _STATUS = re.compile(r"[a-z_-]{1,30}")
+
+
+JSON_DENIED = (
+    "The signature does not fit the body, the time and this number's secret, or it belongs to no webhook: "
+    "sign as Standard Webhooks say, with the secret that signs what you receive."
+)
+FORM_NAMES = {
+    "id": "MessageSid",
+    "from_": "From",
+    "to": "To",
+    "text": "Body",
+    "media": "NumMedia",
+    "status": "MessageStatus",
+    "code": "ErrorCode",
+}
+"""Twilio's names for what a webhook says."""
+
+
+class WebhookSays(Closed):
+    """What a webhook of one's own tells: of a message that came in (`from`, `to`, `text`), or of one that it
+    has sent (`status`, `code`). `id` is its own id of the message.
+    """
+
+    id: str = Field(max_length=64)
+    from_: str = Field(default="", alias="from", max_length=40)
+    to: str = Field(default="", max_length=40)
+    text: str = Field(default="", max_length=20_000)
+    media: int = Field(default=0, ge=0, le=99)
+    status: str = Field(default="", max_length=30)
+    code: str = Field(default="", max_length=20)
 
 
 async def receive_message(request: web.Request) -> web.StreamResponse:
@@ -92,12 +127,29 @@ async def _proven(api: Api, request: web.Request) -> tuple[Document, Form]:
     """The number and the form that its auth token signed; Problem 401 otherwise, also for no number."""
     number = await _number_of(api, request)
     body = await read_body(request, MAX_POST_BYTES)
+    if request.content_type == JSON:
+        return _proven_json(api, request, number, body)
     form = read_form(request.headers.get("Content-Type", ""), body)
     token = api.secrets.decrypt(number["auth_token"]) if number is not None else NOBODYS_SECRET
     url = api.url(request.rel_url.raw_path_qs)
     if not fits(token, url, form.pairs(), request.headers.get(SIGNATURE_HEADER, "")) or number is None:
         raise unauthorized(DENIED, f'{SIGNATURE_HEADER} realm="segue"')
     return number, form
+
+
+def _proven_json(
+    api: Api, request: web.Request, number: Document | None, body: bytes
+) -> tuple[Document, Form]:
+    """The same of a webhook of the workspace's own, signed as what it gets."""
+    secret = api.secrets.decrypt(number["auth_token"]) if number is not None else NOBODYS_SECRET
+    may = standard_webhooks.fits(secret, request.headers, body, api.clock.real_now())
+    if not may or number is None or number.get("provider") != "webhook":
+        raise unauthorized(JSON_DENIED, f'{standard_webhooks.SIGNATURE_HEADER} realm="segue"')
+    said = made(WebhookSays, read_json(body))
+    fields = tuple(
+        FormField(FORM_NAMES[name], str(value).encode()) for name, value in said.model_dump().items() if value
+    )
+    return number, Form(fields, body)
 
 
 async def _number_of(api: Api, request: web.Request) -> Document | None:
@@ -149,7 +201,7 @@ def message_document(number: Document, form: Form, api: Api) -> Document:
         form.body,
         api.clock.now(),
         source=SOURCE,
-        named=f"twilio/{sid}".encode(),
+        named=f"{number.get('provider', 'twilio')}/{sid}".encode(),
     )
     return {
         **inbound,

@@ -16,6 +16,11 @@ from segue_contracts.sequence import SequenceDocument
 
 MAX_PATIENCE_SECONDS = 600.0
 KEEP_SETTLED = timedelta(days=30)
+KEEP_RESULTS = timedelta(days=60)
+"""Longer than any copy of a command can come again: Kafka keeps them for seven days."""
+MOST_PUBLISHES = 4400
+"""About thirty days of them. Nobody answers any more, and what a command says is personal."""
+GAVE_UP = {"code": "no_result", "detail": "nobody has answered in thirty days, so it was given up"}
 COURIER_HEAD_START = timedelta(seconds=3)
 """What the process that took a command has to publish it itself, before any sweep does."""
 
@@ -153,6 +158,17 @@ def outbox_entry(version: Document, event: SequenceEventType, now: datetime) -> 
     }
 
 
+def transferred_entry(sequence: Document, owner_id: UUID, now: datetime) -> Document:
+    """The event of another owner; a sequence may change hands more than once in one version."""
+    seed = f"{SequenceEventType.TRANSFERRED}/{owner_id}/{now.isoformat()}"
+    return {
+        "event_id": uuid5(sequence["_id"], seed),
+        "type": SequenceEventType.TRANSFERRED.value,
+        "version": sequence["latest_version"],
+        "at": now,
+    }
+
+
 def sequence_messages(sequence: Document, version: Document, real_now: datetime) -> list[Message]:
     """The events in a sequence's outbox, and its state as of now."""
     common = {"workspace_id": sequence["workspace_id"], "sequence_id": sequence["_id"]}
@@ -177,8 +193,9 @@ def sequence_state(
     """The compacted record of a sequence."""
     stages = version["document"]["stages"]
     archived = "archived" if sequence["archived"] else "live"
+    changed_hands = "" if sequence["owner_id"] == version["owner_id"] else f"/{sequence['owner_id']}"
     return SequenceState(
-        event_id=uuid5(sequence["_id"], f"state/{archived}/{version['version']}"),
+        event_id=uuid5(sequence["_id"], f"state/{archived}/{version['version']}{changed_hands}"),
         occurred_at=sequence["updated_at"],
         recorded_at=real_now,
         sequence_version=version["version"],

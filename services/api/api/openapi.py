@@ -127,8 +127,10 @@ def _path_parameters(route: Route) -> Iterable[Json]:
 def _query_parameters(route: Route) -> Iterable[Json]:
     if route.query is None:
         return
-    for name, schema in route.query.model_json_schema(ref_template=REF)["properties"].items():
-        yield {"name": name, "in": "query", "required": False, "schema": schema}
+    found = route.query.model_json_schema(ref_template=REF)
+    for name, schema in found["properties"].items():
+        required = name in found.get("required", ())
+        yield {"name": name, "in": "query", "required": required, "schema": schema}
 
 
 def _header_parameters(route: Route) -> Iterable[Json]:
@@ -149,6 +151,9 @@ def _header(name: str, description: str) -> Json:
 
 
 def _request_body(takes: Takes, refs: Refs) -> Json:
+    if takes.files:
+        binary = {"schema": {"type": "string", "format": "binary", "maxLength": takes.limit}}
+        return {"required": True, "content": dict.fromkeys(takes.files, binary)}
     model = _body_model(takes)
     schema = refs[model, "validation"] if model is not None else {}
     content: Json = {kind: {"schema": schema} for kind in takes.content_types if kind != CSV}

@@ -1,7 +1,7 @@
 """Prospects from a CSV file: the header names fields, other columns are tokens, a bad row says why."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,21 +39,24 @@ class Column:
     name: str
 
 
-def rows(text: str, most: int) -> Iterator[Row]:
-    """The rows below the header; Problem 400 for text that is no CSV, 422 for a header that can't be used."""
+def rows(text: str, most: int, tokens: Mapping[str, str]) -> Iterator[Row]:
+    """The rows below the header; Problem 400 for text that is no CSV, 422 for a header that can't be used.
+
+    `tokens`: the defined token that a column means, by its plain header.
+    """
     names, found = read_table(text, most)
-    columns = header(names)
+    columns = header(names, tokens)
     for line, cells in found:
         yield row(line, columns, cells)
 
 
-def header(names: Sequence[str]) -> list[Column]:
+def header(names: Sequence[str], tokens: Mapping[str, str]) -> list[Column]:
     """What each column means; Problem 422 for an empty, doubled or missing one."""
     if not any(name.strip() for name in names):
         raise invalid_at("", "must begin with a header row that names the columns")
     if len(names) > MAX_COLUMNS:
         raise invalid_at("", f"has more than {MAX_COLUMNS} columns")
-    columns = [column(name) for name in names]
+    columns = [column(name, tokens) for name in names]
     for index, each in enumerate(columns):
         if not each.name:
             raise invalid_at("", f"column {index + 1} has no name")
@@ -64,16 +67,26 @@ def header(names: Sequence[str]) -> list[Column]:
     return columns
 
 
-def column(name: str) -> Column:
+def column(name: str, tokens: Mapping[str, str]) -> Column:
     """What a column means: `First Name` is first_name, `dates.start_date` a date, others are tokens."""
-    plain = re.sub(r"[\s-]+", "_", name.strip())
-    lower = plain.lower()
+    spelled, lower = _joined(name), plain(name)
     for prefixes, group in ((_DATE_PREFIXES, "dates"), (_TOKEN_PREFIXES, "tokens")):
         for prefix in prefixes:
             if lower.startswith(prefix):
-                return Column(group, plain[len(prefix) :])
+                return Column(group, spelled[len(prefix) :])
+    if lower in tokens:
+        return Column("tokens", tokens[lower])
     known = _ALIASES.get(lower, lower)
     return Column("", known) if known in FIELDS else Column("tokens", lower)
+
+
+def plain(name: str) -> str:
+    """A header in the one spelling in which headers are compared: `Start-Date` is start_date."""
+    return _joined(name).lower()
+
+
+def _joined(name: str) -> str:
+    return re.sub(r"[\s-]+", "_", name.strip())
 
 
 def row(line: int, columns: Sequence[Column], cells: Sequence[str]) -> Row:

@@ -2,19 +2,28 @@
 
 from collections import Counter
 from collections.abc import Collection as Some
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from api.paging import Kind, Order, PageQuery, read_page
 from chassis import documents as names
-from chassis.documents import AnswerView, CalendarView, DeliveryStory, EnrollmentStory, PersonView
-from chassis.store import Database, Document, Workspace
+from chassis.documents import (
+    AnswerView,
+    CalendarView,
+    DeliveryStory,
+    EnrollmentStory,
+    MailboxStateView,
+    PersonView,
+    TrackedView,
+)
+from chassis.store import Collection, Database, Document, Workspace
 
 BY_ID = Order((("_id", 1, Kind.UUID),))
 TASKS_BY_DUE = Order((("task.due_at", 1, Kind.INSTANT), ("_id", 1, Kind.TEXT)))
-DELIVERIES_BY_ID = Order((("_id", 1, Kind.TEXT),))
+DOUBTS_BY_AGE = Order((("settled_at", 1, Kind.INSTANT), ("_id", 1, Kind.TEXT)))
+LATEST_RECALLED = Order((("settled_at", -1, Kind.INSTANT), ("_id", -1, Kind.TEXT)))
 LATEST_ARRIVAL = Order((("received_at", -1, Kind.INSTANT), ("_id", -1, Kind.UUID)))
 LIVE_STATES = ("scheduled", "dispatched", "awaiting_task", "in_doubt")
 ENDED_STATES = ("stopped", "finished", "failed")
@@ -30,6 +39,7 @@ class Reads:
         self._people = database.collection(names.PEOPLE)
         self._deliveries = database.collection(names.DELIVERIES)
         self._holds = database.collection(names.HOLDS)
+        self._mailbox_states = database.collection(names.MAILBOX_STATES)
         self._calendars = database.collection(names.CALENDARS)
         self._inbound = database.collection(names.INBOUND)
 
@@ -144,9 +154,56 @@ class Reads:
         """Hold documents by id."""
         found = await self._holds.find(
             {"workspace_id": workspace, "_id": {"$in": list(ids)}},
-            projection={"until": 1, "reason": 1, "scope": 1, "by": 1, "lifted_at": 1},
+            projection=dict.fromkeys(
+                ("until", "reason", "scope", "scope_id", "by", "lifted_at", "last_lifted_at", "created_at"), 1
+            ),
         )
         return {doc["_id"]: doc for doc in found}
+
+    # ---- mailboxes ------------------------------------------------------------------------------------
+
+    async def mailbox_states(self, workspace: Workspace, ids: Some[UUID]) -> dict[UUID, MailboxStateView]:
+        """What the sender has seen of the servers of these mailboxes."""
+        found = await self._mailbox_states.find(
+            {"workspace_id": workspace, "_id": {"$in": list(ids)}}, projection=MailboxStateView.PROJECTION
+        )
+        return {doc["_id"]: MailboxStateView.read(doc) for doc in found}
+
+    async def sent_by_mailbox(self, workspace: Workspace, since: Mapping[UUID, datetime]) -> Counter[UUID]:
+        """How many messages went out through each mailbox since its business instant."""
+        return await self._by_mailbox(self._deliveries, workspace, {"state": "sent"}, "sent_at", since)
+
+    async def refused_by_mailbox(self, workspace: Workspace, since: Mapping[UUID, datetime]) -> Counter[UUID]:
+        """How many messages of each mailbox the recipients' servers refused as bounces."""
+        return await self._by_mailbox(self._deliveries, workspace, {"bounced": True}, "settled_at", since)
+
+    async def charged_by_mailbox(
+        self, workspace: Workspace, charge: str, since: Mapping[UUID, datetime]
+    ) -> Counter[UUID]:
+        """How many bounces, or complaints, came into each mailbox."""
+        charged = {"answer.charge": {"$eq": charge, "$type": "string"}}
+        return await self._by_mailbox(self._inbound, workspace, charged, "received_at", since)
+
+    async def _by_mailbox(
+        self,
+        collection: Collection,
+        workspace: Workspace,
+        found: Document,
+        field: str,
+        since: Mapping[UUID, datetime],
+    ) -> Counter[UUID]:
+        if not since:
+            return Counter()
+        each = [{"mailbox_id": mailbox, field: {"$gte": at}} for mailbox, at in since.items()]
+        earliest = {field: {"$gte": min(since.values())}}
+        rows = await collection.aggregate(
+            [
+                {"$match": {"workspace_id": workspace, **found, **earliest, "$or": each}},
+                {"$limit": MOST_COUNTED},
+                {"$group": {"_id": "$mailbox_id", "n": {"$sum": 1}}},
+            ]
+        )
+        return Counter({row["_id"]: row["n"] for row in rows})
 
     async def calendar(self, workspace: Workspace) -> CalendarView | None:
         """The workspace's own days off."""
@@ -175,6 +232,12 @@ class Reads:
             self._inbound, found, LATEST_ARRIVAL, page, AnswerView.read, AnswerView.PROJECTION
         )
 
+    async def unreadable(self, workspace: Workspace, page: PageQuery) -> tuple[list[Document], str | None]:
+        """What came in and held no message, the newest first."""
+        shown = dict.fromkeys(("mailbox_id", "source", "received_at", "size", "unreadable"), 1)
+        found = {"workspace_id": workspace, "unreadable": {"$exists": True}}
+        return await read_page(self._inbound, found, LATEST_ARRIVAL, page, dict, shown)
+
     # ---- deliveries and tasks -------------------------------------------------------------------------
 
     async def delivery(self, workspace: Workspace, dispatch_id: str) -> DeliveryStory | None:
@@ -183,6 +246,14 @@ class Reads:
             {"_id": {"$eq": dispatch_id}, "workspace_id": workspace}, projection=DeliveryStory.PROJECTION
         )
         return DeliveryStory.read(doc) if doc else None
+
+    async def tracked(self, workspace: Workspace, dispatch_id: str) -> TrackedView | None:
+        """A delivery whose opens or clicks are measured."""
+        doc = await self._deliveries.find_one(
+            {"_id": {"$eq": dispatch_id}, "workspace_id": workspace, "tracking.links": {"$exists": True}},
+            projection=TrackedView.PROJECTION,
+        )
+        return TrackedView.read(doc) if doc else None
 
     async def deliveries_of(self, workspace: Workspace, enrollment_id: UUID) -> list[DeliveryStory]:
         """An enrollment's deliveries in the order of its stages."""
@@ -194,18 +265,21 @@ class Reads:
         stories = [DeliveryStory.read(doc) for doc in found]
         return sorted(stories, key=lambda each: (each.stage_index or 0, each.id))
 
-    async def deliveries(
-        self, workspace: Workspace, state: str, page: PageQuery
-    ) -> tuple[list[DeliveryStory], str | None]:
-        """A page of the deliveries in a state."""
+    async def doubts(self, workspace: Workspace, page: PageQuery) -> tuple[list[DeliveryStory], str | None]:
+        """A page of what is in doubt in sequences that go on, and undecided; the longest waiting first."""
         return await read_page(
             self._deliveries,
-            {"workspace_id": workspace, "state": state},
-            DELIVERIES_BY_ID,
+            {"workspace_id": workspace, "state": "in_doubt", "decision": None, "recalled_at": None},
+            DOUBTS_BY_AGE,
             page,
             DeliveryStory.read,
             DeliveryStory.PROJECTION,
         )
+
+    async def open_tasks(self, workspace: Workspace, assignee: UUID) -> int:
+        """How many tasks wait for a user."""
+        found = {"workspace_id": workspace, "state": "task_open", "task.assignee_id": assignee}
+        return await self._deliveries.count(found, limit=MOST_COUNTED)
 
     async def tasks(
         self,
@@ -226,6 +300,53 @@ class Reads:
             self._deliveries, found, TASKS_BY_DUE, page, DeliveryStory.read, DeliveryStory.PROJECTION
         )
         return shown
+
+    async def recalled_tasks(
+        self, workspace: Workspace, assignee: UUID | None, since: datetime, page: PageQuery
+    ) -> tuple[list[DeliveryStory], str | None]:
+        """A page of tasks that were taken back since then, the latest first."""
+        found: Document = {
+            "workspace_id": workspace,
+            "state": "released",
+            "task.opened_at": {"$type": "date"},
+            "settled_at": {"$gte": since},
+        }
+        if assignee is not None:
+            found["task.assignee_id"] = assignee
+        shown: tuple[list[DeliveryStory], str | None] = await read_page(
+            self._deliveries, found, LATEST_RECALLED, page, DeliveryStory.read, DeliveryStory.PROJECTION
+        )
+        return shown
+
+    async def open_tasks_of(
+        self, workspace: Workspace, assignee: UUID, also: Mapping[str, Any], limit: int
+    ) -> list[str]:
+        """The dispatch ids of open tasks of somebody, asleep or not; `also`: what else must be so."""
+        found = await self._deliveries.find(
+            {"workspace_id": workspace, "state": "task_open", "task.assignee_id": assignee, **also},
+            projection={"_id": 1},
+            sort=[("task.due_at", 1)],
+            limit=limit,
+        )
+        return [doc["_id"] for doc in found]
+
+    async def versions_with_people(self, workspace: Workspace) -> set[tuple[UUID, int]]:
+        """The versions of sequences that somebody is going through."""
+        rows = await self._enrollments.aggregate(
+            [
+                {"$match": {"workspace_id": workspace, "ended": False}},
+                {"$group": {"_id": {"sequence": "$sequence_id", "version": "$sequence_version"}}},
+            ]
+        )
+        return {(row["_id"]["sequence"], row["_id"]["version"]) for row in rows}
+
+    async def endings(self, workspace: Workspace, ids: Some[UUID]) -> dict[UUID, str]:
+        """Why these enrollments ended: the reason of their stop, else their state; none for a live one."""
+        found = await self._enrollments.find(
+            {"workspace_id": workspace, "_id": {"$in": list(ids)}, "ended": True},
+            projection={"state": 1, "stop.reason": 1},
+        )
+        return {doc["_id"]: (doc.get("stop") or {}).get("reason") or doc["state"] for doc in found}
 
 
 def last_event(story: EnrollmentStory) -> dict[str, Any] | None:

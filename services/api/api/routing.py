@@ -18,6 +18,7 @@ from api.settings import ApiSettings
 from api.store import Store
 from chassis.clock import Clock
 from chassis.desk import Asks
+from chassis.hosts import Guard
 from chassis.secrets import Secrets
 from segue_contracts.problems import problems_of
 
@@ -56,6 +57,7 @@ class Api:
     courier: Courier
     scheduler: Asks
     dns: Dns
+    guard: Guard
 
     def url(self, path: str) -> str:
         """A link for clients."""
@@ -77,7 +79,9 @@ class Ids:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """A body as it came: `data` is the model's instance, plain data where the route has no model, or text."""
+    """A body as it came: `data` is the model's instance, plain data where the route has no model, text, or
+    the bytes of a file.
+    """
 
     content_type: str
     data: Any
@@ -125,7 +129,10 @@ Handler = Callable[[Call], Awaitable[Answer]]
 
 @dataclass(frozen=True, slots=True)
 class Takes:
-    """What a route reads: `model` for JSON and YAML, None for plain data; `schema_of` is documented."""
+    """What a route reads: `model` for JSON and YAML, None for plain data; `schema_of` is documented.
+
+    `files`: the content types of bodies that are handed over as they are, in place of all that.
+    """
 
     model: type[BaseModel] | None = None
     schema_of: type[BaseModel] | None = None
@@ -133,11 +140,12 @@ class Takes:
     limit: int = 256 * KIB
     csv_limit: int = 0
     optional: bool = False
+    files: tuple[str, ...] = ()
 
     @property
     def content_types(self) -> tuple[str, ...]:
         """What is understood."""
-        return (JSON, *self.also)
+        return self.files or (JSON, *self.also)
 
 
 @dataclass(frozen=True, slots=True)

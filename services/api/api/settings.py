@@ -2,16 +2,17 @@
 
 from pydantic import AnyHttpUrl, Field
 
+from chassis.hosts import HostSettings
+from chassis.rates import RateSettings
 from chassis.secrets import SecretSettings
 from chassis.settings import ClockSettings, MongoSettings, ServiceSettings
-from chassis.sms_text import MAX_SEGMENTS
 
 
 class BootstrapSettings(MongoSettings, ClockSettings):
     """What making a workspace needs: the database, and no Kafka."""
 
 
-class ApiSettings(ServiceSettings, SecretSettings):
+class ApiSettings(ServiceSettings, SecretSettings, RateSettings, HostSettings):
     """The service's own settings; seconds are real ones."""
 
     public_url: AnyHttpUrl = Field(
@@ -27,8 +28,13 @@ class ApiSettings(ServiceSettings, SecretSettings):
     )
     inquiry_seconds: float = Field(default=15.0, gt=0, description="how long a scheduler may take to answer")
     dns_seconds: float = Field(default=8.0, gt=0, description="how long DNS may take for one check in all")
-    sms_max_segments: int = Field(
-        default=6, ge=1, le=MAX_SEGMENTS, description="longer texts are refused; the same value in the sender"
+    tracking_soon_seconds: float = Field(
+        default=10.0, ge=0, description="nobody has read a message so soon after it has gone out"
+    )
+    intake_bytes: int = Field(
+        default=256 * 1024 * 1024,
+        ge=64 * 1024 * 1024,
+        description="bytes of webhooks' posts held at once, each some three times; more get a 503",
     )
     live_page_seconds: float = Field(default=2.0, gt=0, description="between two looks of a live page")
     live_pages: int = Field(default=200, ge=0, description="open live pages in this process; 0 is none")

@@ -1,11 +1,16 @@
 """What the API owns, in MongoDB: every query names its workspace, but for keys, webhooks and sweeps."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from collections.abc import Collection as Some
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from api import delegations
+from api.attachment_store import INDEXES as ATTACHMENT_INDEXES
+from api.attachment_store import Attachments
+from api.engagement_store import INDEXES as ENGAGEMENT_INDEXES
+from api.engagement_store import Engagements
 from api.model import KEEP_SETTLED, CommandState, Settled, outbox_entry, published_fields
 from api.paging import NEWEST_FIRST, Kind, Order, PageQuery, read_page
 from chassis import documents as names
@@ -22,6 +27,7 @@ RECEIPTS_ORDER = Order((("received_at", -1, Kind.INSTANT), ("_id", -1, Kind.UUID
 KEEP_IDEMPOTENCY_SECONDS = DAY_SECONDS
 INSERT_AT_ONCE = 1000
 SUPPRESSIONS_ORDER = Order((("at", -1, Kind.INSTANT), ("_id", -1, Kind.TEXT)))
+WHOSE: Document = {"address": 1, "owner_id": 1}
 AUDIT_ORDER = Order((("at", -1, Kind.INSTANT), ("_id", -1, Kind.UUID)))
 
 _NEWEST = (("workspace_id", 1), ("created_at", -1), ("_id", -1))
@@ -31,6 +37,7 @@ INDEXES: dict[str, tuple[Index, ...]] = {
     names.API_KEYS: (Index(_NEWEST, "newest"),),
     names.SEQUENCES: (
         Index(_NEWEST, "newest"),
+        Index((("workspace_id", 1), ("owner_id", 1), ("_id", 1)), "owner"),
         Index((("touched_at", 1),), "untold", partial={"outbox.0": {"$exists": True}}),
     ),
     names.SEQUENCE_VERSIONS: (Index((("workspace_id", 1), ("sequence_id", 1), ("version", -1)), "versions"),),
@@ -44,6 +51,7 @@ INDEXES: dict[str, tuple[Index, ...]] = {
         Index((("workspace_id", 1), ("target", 1), ("created_at", -1)), "target"),
         Index((("expires_at", 1),), "expires", expire_after_seconds=0),
     ),
+    names.COMMAND_RESULTS: (Index((("at", 1),), "at"),),
     names.BULK_COMMANDS: (
         Index((("next_at", 1),), "open", partial={"state": CommandState.ACCEPTED.value}),
         Index((("expires_at", 1),), "expires", expire_after_seconds=0),
@@ -59,12 +67,15 @@ INDEXES: dict[str, tuple[Index, ...]] = {
         Index((("workspace_id", 1), ("number_id", 1), ("received_at", -1), ("_id", -1)), "newest"),
         Index((("workspace_id", 1), ("provider_id", 1)), "message"),
     ),
+    names.ATTACHMENTS: ATTACHMENT_INDEXES,
+    names.ENGAGEMENTS: ENGAGEMENT_INDEXES,
     names.WEBHOOK_TOKENS: (Index((("at", 1),), "expires", expire_after_seconds=KEEP_WEBHOOK_TOKENS_SECONDS),),
     names.SUPPRESSIONS: (Index((("workspace_id", 1), ("at", -1), ("_id", -1)), "newest"),),
     names.SIGNING_DOMAINS: (
         Index((("workspace_id", 1), ("domain", 1), ("activated_at", -1)), "domain"),
         Index(_NEWEST, "newest"),
     ),
+    names.DELEGATIONS: delegations.INDEXES,
     names.AUDIT_LOG: (Index((("workspace_id", 1), ("at", -1), ("_id", -1)), "newest"),),
 }
 
@@ -92,6 +103,9 @@ class Store:
         self.suppressions = Suppressions(database)
         self.signing = SigningDomains(database)
         self.audit = AuditLog(database)
+        self.delegations = delegations.Delegations(database)
+        self.engagements = Engagements(database)
+        self.attachments = Attachments(database)
 
 
 class Members:
@@ -125,6 +139,12 @@ class Members:
             return True
         return await self._keys.find_one(found, projection={"_id": 1}) is not None
 
+    async def revoke_keys_of(self, workspace: Workspace, user_id: UUID, now: datetime) -> int:
+        """Revoke all keys of a user for good; how many there were."""
+        return await self._keys.update_many(
+            {"workspace_id": workspace, "user_id": user_id, "revoked_at": None}, {"$set": {"revoked_at": now}}
+        )
+
     async def workspace(self, workspace: Workspace) -> Document | None:
         """The organisation."""
         return await self._workspaces.find_one({"_id": workspace})
@@ -136,6 +156,54 @@ class Members:
     async def limit_workspace(self, workspace: Workspace, limits: Document) -> None:
         """Replace its sending limits."""
         await self._workspaces.update_one({"_id": workspace}, {"$set": {"limits": limits}})
+
+    async def set_in_doubt_policy(self, workspace: Workspace, policy: str) -> None:
+        """Say who decides about what is in doubt."""
+        await self._workspaces.update_one({"_id": workspace}, {"$set": {"in_doubt_policy": policy}})
+
+    async def set_retention(self, workspace: Workspace, retention: Document) -> None:
+        """Replace how long words are kept."""
+        await self._workspaces.update_one({"_id": workspace}, {"$set": {"retention": retention}})
+
+    async def set_prompt_hook(self, workspace: Workspace, hook: Document | None) -> None:
+        """Say where its programs hear of tasks; None: nowhere."""
+        change = {"$set": {"prompt_hook": hook}} if hook else {"$unset": {"prompt_hook": ""}}
+        await self._workspaces.update_one({"_id": workspace}, change)
+
+    async def set_token(self, workspace: Workspace, name: str, definition: Document) -> None:
+        """Define a token: one write for what it is and for the default that templates fall back on."""
+        fields = {f"token_definitions.{name}": definition}
+        if definition["default"] is None:
+            change: Document = {"$set": fields, "$unset": {f"tokens.{name}": ""}}
+        else:
+            change = {"$set": {**fields, f"tokens.{name}": definition["default"]}}
+        await self._workspaces.update_one({"_id": workspace}, change)
+
+    async def rename_token(self, workspace: Workspace, name: str, to: str) -> bool:
+        """Whether it was there and the other name was free."""
+        found = {
+            "_id": workspace,
+            f"token_definitions.{name}": {"$exists": True},
+            f"token_definitions.{to}": {"$exists": False},
+        }
+        names = {f"token_definitions.{name}": f"token_definitions.{to}", f"tokens.{name}": f"tokens.{to}"}
+        return await self._workspaces.update_one(found, {"$rename": names})
+
+    async def remove_token(self, workspace: Workspace, name: str) -> None:
+        """Forget a token with its default."""
+        gone = {f"token_definitions.{name}": "", f"tokens.{name}": ""}
+        await self._workspaces.update_one({"_id": workspace}, {"$unset": gone})
+
+    async def set_own_tokens(self, workspace: Workspace, user_id: UUID, values: Mapping[str, str]) -> None:
+        """Replace a user's own values of tokens."""
+        found = {"_id": user_id, "workspace_id": workspace}
+        await self._users.update_one(found, {"$set": {"tokens": dict(values)}})
+
+    async def set_prompts(self, workspace: Workspace, user_id: UUID, wishes: Document) -> None:
+        """Replace when a user hears of their tasks."""
+        await self._users.update_one(
+            {"_id": user_id, "workspace_id": workspace}, {"$set": {"prompts": wishes}}
+        )
 
     async def workspace_named(self, name: str) -> Document | None:
         """For bootstrap: the organisation of that name."""
@@ -152,6 +220,14 @@ class Members:
     async def user_at(self, workspace: Workspace, email: str) -> Document | None:
         """The user with that address (in lower case)."""
         return await self._users.find_one({"workspace_id": workspace, "email": {"$eq": email}})
+
+    async def set_left(
+        self, workspace: Workspace, user_id: UUID, left_at: datetime | None
+    ) -> Document | None:
+        """Say since when a user has left, or that they are back; the user after it."""
+        return await self._users.find_one_and_update(
+            {"_id": user_id, "workspace_id": workspace}, {"$set": {"left_at": left_at}}
+        )
 
     async def add_user(self, user: Document) -> None:
         """Duplicate if the address is taken."""
@@ -198,11 +274,36 @@ class Sequences:
         )
         return {doc["_id"]: doc["name"] for doc in found}
 
+    async def owned_by(self, workspace: Workspace, owner_id: UUID) -> list[Document]:
+        """All sequences of a user, archived ones too: there may be people in them."""
+        return await self._sequences.find(
+            {"workspace_id": workspace, "owner_id": owner_id}, projection={"name": 1, "archived": 1}
+        )
+
+    async def transfer(self, sequence: Document, event: Document, owner_id: UUID, real_now: datetime) -> bool:
+        """Give it another owner; False if it changed since it was read."""
+        return await self._sequences.update_one(
+            {
+                "_id": sequence["_id"],
+                "workspace_id": sequence["workspace_id"],
+                "owner_id": sequence["owner_id"],
+                "latest_version": sequence["latest_version"],
+            },
+            {"$set": {"owner_id": owner_id, "touched_at": real_now}, "$push": {"outbox": event}},
+        )
+
     async def version(self, workspace: Workspace, sequence_id: UUID, version: int) -> Document | None:
         """One version, published or about to be."""
         return await self._versions.find_one(
             {"_id": names.version_id(sequence_id, version), "workspace_id": workspace}
         )
+
+    async def open_versions(self, workspace: Workspace) -> set[tuple[UUID, int]]:
+        """The latest version of each sequence that takes people."""
+        found = await self._sequences.find(
+            {"workspace_id": workspace, "archived": False}, projection={"latest_version": 1}
+        )
+        return {(doc["_id"], doc["latest_version"]) for doc in found}
 
     async def add_version(self, version: Document) -> None:
         """Duplicate if that number is taken."""
@@ -291,17 +392,34 @@ class Mailboxes:
         )
         return {doc["_id"]: WatchingView.read(doc) for doc in found}
 
-    async def by_address(self, workspace: Workspace, addresses: Some[str]) -> dict[str, UUID]:
-        """Ids of the mailboxes with these addresses (in lower case)."""
+    async def at(self, workspace: Workspace, addresses: Some[str]) -> dict[str, Document]:
+        """The mailboxes with these addresses (in lower case): id, address and owner."""
         found = await self._mailboxes.find(
-            {"workspace_id": workspace, "address": {"$in": list(addresses)}}, projection={"address": 1}
+            {"workspace_id": workspace, "address": {"$in": list(addresses)}}, projection=WHOSE
         )
-        return {doc["address"]: doc["_id"] for doc in found}
+        return {doc["address"]: doc for doc in found}
+
+    async def among(self, workspace: Workspace, ids: Some[UUID]) -> list[Document]:
+        """The mailboxes with these ids: id, address and owner."""
+        return await self._mailboxes.find(
+            {"workspace_id": workspace, "_id": {"$in": list(ids)}}, projection=WHOSE
+        )
+
+    async def owned_by(self, workspace: Workspace, owner_id: UUID) -> list[Document]:
+        """A user's mailboxes, the first connected first: id, address and owner."""
+        return await self._mailboxes.find(
+            {"workspace_id": workspace, "owner_id": owner_id}, projection=WHOSE, sort=[("created_at", 1)]
+        )
 
     async def signing_own(self, workspace: Workspace, domain: str) -> bool:
         """Whether our keys for this domain sign what some mailbox sends."""
         found = {"workspace_id": workspace, "signing_domain": {"$eq": domain}}
         return await self._mailboxes.find_one(found, projection={"_id": 1}) is not None
+
+    async def owner_has(self, workspace: Workspace, owner_id: UUID, tokens: Mapping[str, str]) -> None:
+        """Their owner's own values of tokens, where scheduler and sender find them."""
+        found = {"workspace_id": workspace, "owner_id": owner_id}
+        await self._mailboxes.update_many(found, {"$set": {"owner_tokens": dict(tokens)}})
 
     async def first_of(self, workspace: Workspace, owner_id: UUID) -> UUID | None:
         """The mailbox that a user connected first."""
@@ -408,6 +526,15 @@ class Commands:
         gone = {str(doc["_id"]) for doc in ended}
         return {doc["_id"] for doc in by_scope} | {each["_id"] for each in stops if each["target"] in gone}
 
+    async def forget_results(self, before: datetime, limit: int) -> int:
+        """Of all workspaces: delete results that nobody asks for any more; how many there were."""
+        found = await self._results.find(
+            {"at": {"$lt": before}}, projection={"_id": 1}, sort=[("at", 1)], limit=limit
+        )
+        if not found:
+            return 0
+        return await self._results.delete_many({"_id": {"$in": [doc["_id"] for doc in found]}})
+
     async def settle(self, outcomes: Sequence[tuple[Document, Settled]], real_now: datetime) -> None:
         """Keep what became of them, and no longer what they said: it is personal, and done with."""
         expires = real_now + KEEP_SETTLED
@@ -510,7 +637,7 @@ class SmsNumbers:
     async def for_webhook(self, number_id: UUID) -> Document | None:
         """Of any workspace: a webhook proves itself by the number's own auth token."""
         return await self._numbers.find_one(
-            {"_id": number_id}, projection={"workspace_id": 1, "auth_token": 1}
+            {"_id": number_id}, projection={"workspace_id": 1, "auth_token": 1, "provider": 1}
         )
 
     async def page(self, workspace: Workspace, page: PageQuery) -> tuple[list[Document], str | None]:
@@ -592,6 +719,12 @@ class Suppressions:
     async def one(self, workspace: Workspace, suppression_id: str) -> Document | None:
         """A suppression."""
         return await self._suppressions.find_one({"_id": {"$eq": suppression_id}, "workspace_id": workspace})
+
+    async def reasons(self, workspace: Workspace, ids: Iterable[str]) -> dict[str, str]:
+        """Why each of these exists, of those that do."""
+        query = {"_id": {"$in": list(ids)}, "workspace_id": workspace}
+        found = await self._suppressions.find(query, projection={"reason": 1})
+        return {doc["_id"]: doc["reason"] for doc in found}
 
     async def page(self, workspace: Workspace, page: PageQuery) -> tuple[list[Document], str | None]:
         """Suppressions, the newest first."""

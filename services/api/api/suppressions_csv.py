@@ -11,7 +11,9 @@ from api.csv_table import read_table
 from api.problems import FieldError, invalid_at
 
 KINDS = ("address", "domain", "phone", "company_key")
-EXPORTED = ("id", "kind", "reason", "by", "at")
+ABOUT = ("reason", "mode")
+"""Columns that say something of a row's values; `mode` (block or warn) of its company."""
+EXPORTED = ("id", "kind", "mode", "reason", "by", "at")
 _ALIASES = {
     **dict.fromkeys(("email", "e_mail", "mail", "email_address"), "address"),
     **dict.fromkeys(("phone_number", "mobile", "mobile_phone", "telephone"), "phone"),
@@ -44,7 +46,7 @@ def read_list(text: str, most: int, reason: str) -> Listed:
     columns = [_column(name) for name in names]
     if not set(columns) & set(KINDS):
         raise invalid_at("", f"needs a column of {', '.join(KINDS)}")
-    for name in (*KINDS, "reason"):
+    for name in (*KINDS, *ABOUT):
         if columns.count(name) > 1:
             raise invalid_at("", f"two columns mean {name}")
     ignored = tuple(name for name, column in zip(names, columns, strict=True) if not _says(column))
@@ -57,7 +59,7 @@ def _column(name: str) -> str:
 
 
 def _says(column: str) -> bool:
-    return column in KINDS or column == "reason"
+    return column in KINDS or column in ABOUT
 
 
 def _row(line: int, columns: Sequence[str], cells: Sequence[str], reason: str) -> Row:
@@ -65,7 +67,14 @@ def _row(line: int, columns: Sequence[str], cells: Sequence[str], reason: str) -
         detail = f"has {len(cells)} cells, and the header has {len(columns)}: quote what holds the separator"
         return Row(line, (), (FieldError(pointer="", detail=detail),))
     data = {name: cell.strip() for name, cell in zip(columns, cells, strict=False) if cell.strip()}
-    found = tuple({kind: data[kind], "reason": data.get("reason", reason)} for kind in KINDS if kind in data)
+    about = {"reason": data.get("reason", reason)}
+    mode = {"mode": data["mode"].lower()} if "mode" in data else {}
+    kinds = [kind for kind in KINDS if kind in data]
+    # A row of a company with an address blocks the address, and warns of the company.
+    found = tuple(
+        {kind: data[kind], **about, **(mode if kind == "company_key" or len(kinds) == 1 else {})}
+        for kind in kinds
+    )
     if not found:
         return Row(line, (), (FieldError(pointer="", detail=f"has none of {', '.join(KINDS)}"),))
     return Row(line, found)
@@ -76,7 +85,8 @@ async def export(suppressions: AsyncIterator[Mapping[str, Any]]) -> AsyncIterato
     yield _line(EXPORTED)
     async for each in suppressions:
         by = each.get("by")
-        yield _line((each["_id"], each["kind"], each["reason"], by or "", each["at"].isoformat()))
+        mode = each.get("mode", "block")
+        yield _line((each["_id"], each["kind"], mode, each["reason"], by or "", each["at"].isoformat()))
 
 
 def _line(cells: Sequence[object]) -> bytes:

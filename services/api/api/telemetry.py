@@ -13,5 +13,7 @@ KAFKA = gauge(
 )
 INBOUND = counter("segue_api_inbound", "Inbound messages, and posts refused", ["source", "result"])
 UNSUBSCRIBED = counter("segue_api_unsubscribed", "Posts that unsubscribed somebody", ["reach", "by"])
+ENGAGEMENTS = counter("segue_api_engagements", "Pixels and links that were asked for", ["kind", "reason"])
+ENGAGEMENTS_LOST = counter("segue_api_engagements_lost", "Of these, what could not be stored", ["kind"])
 RECEIPTS = counter("segue_api_receipts", "Receipts of text messages", ["status"])
 LIVE_PAGES = gauge("segue_api_live_pages", "Open live pages")

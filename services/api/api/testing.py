@@ -1,6 +1,7 @@
 """An API for tests: its real parts over a real MongoDB, Kafka as nothing, and DNS that is written down."""
 
 import contextlib
+import json
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -17,6 +18,7 @@ from api.routing import Api
 from api.settings import ApiSettings
 from api.store import ensure_indexes
 from api.wiring import assemble
+from chassis import documents as names
 from chassis.kafka import Record
 from chassis.store import Database
 from chassis.testing import FrozenClock, fresh_database, fresh_name
@@ -99,6 +101,28 @@ class Served:
         """Another key."""
         made = await self.call("POST", "/v1/api-keys", {"name": "k", "scopes": list(scopes)}, status=201)
         return str(made["key"])
+
+    async def teammate(self, name: str, *scopes: str) -> tuple[str, str]:
+        """Another user of the workspace: their id and a key of theirs."""
+        new = {"email": f"{name.lower()}@ourco.example", "name": name}
+        user = (await self.call("POST", "/v1/users", new, status=201))["id"]
+        wanted = {"name": name, "user_id": user, "scopes": list(scopes) or ["write"]}
+        made = await self.call("POST", "/v1/api-keys", wanted, status=201)
+        return str(user), str(made["key"])
+
+    async def mailbox(self, address: str, key: str | None = None) -> str:
+        """Connect a mailbox of whose key it is; its id."""
+        new = {"address": address, "smtp": {"host": "mx.ourco.example", "port": 587}}
+        made = await self.call("POST", "/v1/mailboxes", new, status=201, key=key)
+        return str(made["id"])
+
+    async def commanded(self, *types: str) -> list[tuple[str, str, str]]:
+        """The commands of these types that were stored: type, scope and target, in their order."""
+        found = await self.database.collection(names.COMMANDS).find(
+            {"workspace_id": self.workspace, "type": {"$in": list(types)}}, sort=[("next_at", 1)]
+        )
+        said = [(each["type"], json.loads(each["message"]), each["target"]) for each in found]
+        return [(kind, str(message.get("scope", "")), target) for kind, message, target in said]
 
     async def other_workspace(self) -> str:
         """A key of every scope of another workspace."""

@@ -228,19 +228,26 @@ def _page(
     def say(template: str) -> str:
         return template.format(**named)
 
-    offered = _OFFERED.get(state, ())
-    html = _template.render(
-        language=language,
-        title=words.title,
-        said=say(getattr(words, state)),
-        choices=[
-            {
-                "reach": reach.value,
-                "label": say(getattr(words, reach)),
-                "note": say(getattr(words, f"{reach}_note")),
-            }
-            for reach in offered
-        ],
-    )
+    choices = [
+        {
+            "reach": reach.value,
+            "label": say(getattr(words, reach)),
+            "note": say(getattr(words, f"{reach}_note")),
+        }
+        for reach in _OFFERED.get(state, ())
+    ]
+    return public_page(language, words.title, say(getattr(words, state)), choices, status=status)
+
+
+def public_page(
+    language: str,
+    title: str,
+    said: str,
+    choices: Sequence[Mapping[str, str]] = (),
+    *,
+    status: HTTPStatus = HTTPStatus.OK,
+) -> web.Response:
+    """A page for whoever follows a link in a message: it needs no login, and nothing is loaded or kept."""
+    html = _template.render(language=language, title=title, said=said, choices=choices)
     headers = {**HEADERS, "Content-Language": language}
     return web.Response(status=status, text=html, content_type="text/html", charset="utf-8", headers=headers)

@@ -33,6 +33,7 @@ class Webhook:
 _MAILBOX = "/v1/inbound/{mailbox_id}"
 _NUMBER = "/v1/sms-numbers/{number_id}"
 _KEPT = "Everything in it is stored. Anything but 200: post it again later."
+_OWN = "A webhook of your own posts JSON, signed as Standard Webhooks say, in place of the form."
 _MAILGUN = "What a route forwards; `timestamp`, `token` and `signature` in it prove it."
 
 WEBHOOKS = (
@@ -109,8 +110,8 @@ WEBHOOKS = (
         inbound_sms.receive_message,
         "post_sms_message",
         "Take a text message that a number received",
-        "Twilio's webhook for incoming messages; the answer is TwiML that sends nothing.",
-        (URLENCODED,),
+        f"Twilio's webhook for incoming messages; the answer is TwiML that sends nothing. {_OWN}",
+        (URLENCODED, JSON),
         inbound_sms.MAX_POST_BYTES,
         "twilio",
     ),
@@ -119,8 +120,8 @@ WEBHOOKS = (
         inbound_sms.receive_receipt,
         "post_sms_receipt",
         "Take the news of a text message that was sent",
-        "Twilio's status callback; the answer is TwiML that sends nothing.",
-        (URLENCODED,),
+        f"Twilio's status callback; the answer is TwiML that sends nothing. {_OWN}",
+        (URLENCODED, JSON),
         inbound_sms.MAX_POST_BYTES,
         "twilio",
     ),

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from api.application import application
 from api.courier import Courier, Publishes
 from api.crowd import Crowd
+from api.engagements import Teller
 from api.line import Line
 from api.reads import Reads
 from api.resolver import Dns, Resolver
@@ -15,6 +16,7 @@ from api.store import Store, ensure_indexes
 from chassis.clock import Clock
 from chassis.desk import Asks
 from chassis.health import clock_check
+from chassis.hosts import Guard
 from chassis.kafka import Publisher, ensure_topics
 from chassis.secrets import Secrets
 from chassis.service import Service
@@ -46,6 +48,8 @@ async def wiring(settings: ApiSettings, service: Service) -> AsyncIterator[None]
         service.periodic("command sweep", settings.command_sweep_seconds, api.courier.sweep)
         crowd = Crowd(api.clock, api.store, api.reads, api.courier)
         service.periodic("crowd sweep", settings.command_sweep_seconds, crowd.sweep)
+        teller = Teller(api.clock, api.store.engagements, line)
+        service.periodic("engagement sweep", settings.command_sweep_seconds, teller.sweep)
         service.serve(settings, application(api), grace_seconds=grace_seconds(settings))
         yield
 
@@ -69,4 +73,5 @@ def assemble(
         courier=Courier(settings, clock, store, publisher),
         scheduler=Asks(str(settings.scheduler_url), secrets, seconds=settings.inquiry_seconds),
         dns=dns or Resolver(),
+        guard=Guard(settings.allowed_private_networks),
     )

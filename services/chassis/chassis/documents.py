@@ -4,11 +4,13 @@ A read model is a frozen dataclass with a `PROJECTION` (what is fetched) and `re
 writers' own models live in their services; tests hold each read model against its writer.
 """
 
-from collections.abc import Collection
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
 from typing import Any, ClassVar, Self
-from uuid import UUID
+from uuid import UUID, uuid5
+
+from chassis.ramp import limit_on
 
 Document = dict[str, Any]
 
@@ -26,7 +28,10 @@ SIGNING_DOMAINS = "signing_domains"
 AUDIT_LOG = "audit_log"
 SMS_NUMBERS = "sms_numbers"
 RECEIPTS = "receipts"
+ENGAGEMENTS = "engagements"
 WEBHOOK_TOKENS = "webhook_tokens"
+ATTACHMENTS = "attachments"
+DELEGATIONS = "delegations"
 # Written by the scheduler.
 PEOPLE = "people"
 COMPANIES = "companies"
@@ -41,6 +46,9 @@ OUTBOX = "outbox"
 # Written by the sender.
 DELIVERIES = "deliveries"
 MAILBOX_STATES = "mailbox_states"
+PROMPTS = "prompts"
+# Written by whoever logs in to a mailbox, the sender and the mailbox watcher, through chassis.oauth only.
+MAILBOX_TOKENS = "mailbox_tokens"
 # Written by the reply detector; the api and the mailbox watcher insert.
 INBOUND = "inbound"
 # Written by the mailbox watcher.
@@ -64,6 +72,11 @@ def slot_id(dispatch_id: str, attempt: int) -> str:
 def hold_id(scope: str, scope_id: UUID) -> str:
     """The `_id` of a hold: one for each thing that can be held."""
     return f"{scope}:{scope_id}"
+
+
+def delegation_id(mailbox_id: UUID, user_id: UUID) -> UUID:
+    """The `_id` of a mailbox's user's consent that `user_id` sends from it, given or withdrawn."""
+    return uuid5(mailbox_id, f"delegation/{user_id}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,30 +133,104 @@ class SequenceView:
 
 
 @dataclass(frozen=True, slots=True)
+class OAuthGrant:
+    """What a mailbox's user gave us at its provider; the secrets are encrypted.
+
+    `refresh_token` is the one that was given at `granted_at` (a real instant): a later one that the provider
+    gave instead is in `mailbox_tokens`.
+    """
+
+    token_endpoint: str
+    client_id: str
+    client_secret: str | None
+    refresh_token: str
+    scopes: tuple[str, ...]
+    granted_at: datetime
+
+    @classmethod
+    def read(cls, doc: Document) -> Self:
+        return cls(
+            doc["token_endpoint"],
+            doc["client_id"],
+            doc.get("client_secret"),
+            doc["refresh_token"],
+            tuple(doc.get("scopes") or ()),
+            doc["granted_at"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class SmtpIdentity:
-    """How a mailbox sends. `secret` is the encrypted password, or None for a server without AUTH."""
+    """How a mailbox sends. `secret` is the encrypted password, or None for a server without AUTH and for
+    `oauth2`, where the mailbox's grant is the login.
+    """
 
     host: str
     port: int
     security: str  # none | starttls | tls
     username: str | None
     secret: str | None
+    auth: str = "password"  # password | oauth2
+
+
+@dataclass(frozen=True, slots=True)
+class Ramp:
+    """How a new mailbox's day grows; the rule is `chassis.ramp`. `since` is an ISO date in its zone."""
+
+    start: int
+    add_per_day: int
+    until: int
+    since: str
 
 
 @dataclass(frozen=True, slots=True)
 class MailboxLimits:
-    """Messages in any 24 hours, in any hour, and the least distance between two; None: no limit."""
+    """Messages in any 24 hours, in any hour, and the least distance between two; None: no limit.
+
+    `ramp`: what a day has while the mailbox is new, and its `until` from then on; the smaller of it and
+    `per_day` holds.
+    """
 
     per_day: int | None = None
     per_hour: int | None = None
     gap_seconds: int | None = None
+    ramp: Ramp | None = None
+
+    @classmethod
+    def read(cls, doc: Document | None) -> Self:
+        limits = doc or {}
+        ramp = limits.get("ramp")
+        return cls(**{**limits, "ramp": Ramp(**ramp) if ramp else None})
+
+    def on(self, day: date) -> int | None:
+        """Messages in 24 hours, as of a local day of the mailbox."""
+        if self.ramp is None:
+            return self.per_day
+        return min(limit_on(self.ramp, day), self.per_day or self.ramp.until)
+
+
+@dataclass(frozen=True, slots=True)
+class NumberLimits:
+    """A phone number's text messages in any 24 hours and in any hour; None: no limit."""
+
+    per_day: int | None = None
+    per_hour: int | None = None
+
+    @property
+    def any(self) -> bool:
+        """Whether there is one."""
+        return bool(self.per_day or self.per_hour)
 
 
 @dataclass(frozen=True, slots=True)
 class WorkspaceLimits:
-    """Messages to one person in any 24 hours, over all sequences; None: no limit."""
+    """Messages to one person in any 24 hours, over all sequences; None: no limit.
+
+    `sms_segments`: the most that a text message may take.
+    """
 
     per_person_per_day: int | None = None
+    sms_segments: int = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +251,11 @@ class MailboxView:
         "smtp": 1,
         "signing_domain": 1,
         "imap.since": 1,
+        "signature_html": 1,
+        "signature_at_end": 1,
+        "reply_to": 1,
+        "oauth": 1,
+        "owner_tokens": 1,
     }
     id: UUID
     workspace_id: UUID
@@ -179,10 +271,15 @@ class MailboxView:
     limits: MailboxLimits = MailboxLimits()
     signing_domain: str | None = None  # whose keys of ours sign what it sends; None: its provider signs
     watched: bool = False  # what is written to it is read
+    signature_html: str = ""
+    signature_at_end: bool = False  # below every e-mail that does not place it itself
+    reply_to: str | None = None
+    oauth: OAuthGrant | None = None  # what it logs in with where `smtp.auth` says so
+    owner_tokens: Mapping[str, str] = field(default_factory=dict)  # its owner's: my_title ...
 
     @classmethod
     def read(cls, doc: Document) -> Self:
-        smtp = doc["smtp"]
+        smtp, oauth = doc["smtp"], doc.get("oauth")
         return cls(
             doc["_id"],
             doc["workspace_id"],
@@ -195,11 +292,39 @@ class MailboxView:
             doc.get("windows"),
             tuple(doc.get("time_off") or ()),
             SmtpIdentity(
-                smtp["host"], smtp["port"], smtp["security"], smtp.get("username"), smtp.get("secret")
+                smtp["host"],
+                smtp["port"],
+                smtp["security"],
+                smtp.get("username"),
+                smtp.get("secret"),
+                smtp.get("auth", "password"),
             ),
-            MailboxLimits(**(doc.get("limits") or {})),
+            MailboxLimits.read(doc.get("limits")),
             doc.get("signing_domain"),
             bool(doc.get("imap")),
+            doc.get("signature_html", ""),
+            doc.get("signature_at_end", False),
+            doc.get("reply_to"),
+            OAuthGrant.read(oauth) if oauth else None,
+            doc.get("owner_tokens") or {},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AttachmentView:
+    """A file that mails take along; it never changes once it is uploaded."""
+
+    PROJECTION: ClassVar[Document] = {"workspace_id": 1, "filename": 1, "content_type": 1, "content": 1}
+    id: UUID
+    workspace_id: UUID
+    filename: str
+    content_type: str
+    content: bytes
+
+    @classmethod
+    def read(cls, doc: Document) -> Self:
+        return cls(
+            doc["_id"], doc["workspace_id"], doc["filename"], doc["content_type"], bytes(doc["content"])
         )
 
 
@@ -245,6 +370,8 @@ class SmsNumberView:
         "url": 1,
         "receipts_url": 1,
         "auth_token": 1,
+        "idempotent": 1,
+        "limits": 1,
     }
     id: UUID
     workspace_id: UUID
@@ -255,6 +382,8 @@ class SmsNumberView:
     url: str | None
     receipts_url: str | None
     secret: str
+    idempotent: bool = False  # a webhook that sends a message once, however often it is asked
+    limits: NumberLimits = NumberLimits()
 
     @classmethod
     def read(cls, doc: Document) -> Self:
@@ -268,6 +397,8 @@ class SmsNumberView:
             doc.get("url"),
             doc.get("receipts_url"),
             doc["auth_token"],
+            doc.get("idempotent", False),
+            NumberLimits(**(doc.get("limits") or {})),
         )
 
     @property
@@ -278,7 +409,8 @@ class SmsNumberView:
 
 @dataclass(frozen=True, slots=True)
 class ImapIdentity:
-    """How a mailbox is read. `secret` is encrypted: the password, or for `xoauth2` an access token.
+    """How a mailbox is read. `secret` is encrypted: the password, or for `xoauth2` an access token; None for
+    `oauth2`, where the mailbox's grant is the login.
 
     `since` is the real instant at which it was connected; what is older is nobody's answer.
     """
@@ -286,9 +418,9 @@ class ImapIdentity:
     host: str
     port: int
     security: str  # tls | starttls | none
-    auth: str  # password | xoauth2
+    auth: str  # password | xoauth2 | oauth2
     username: str
-    secret: str
+    secret: str | None
     since: datetime
 
 
@@ -296,14 +428,21 @@ class ImapIdentity:
 class WatchedMailbox:
     """A mailbox with an IMAP server, as its watcher sees it."""
 
-    PROJECTION: ClassVar[Document] = {"workspace_id": 1, "imap": 1}
+    PROJECTION: ClassVar[Document] = {"workspace_id": 1, "imap": 1, "oauth": 1}
     id: UUID
     workspace_id: UUID
     imap: ImapIdentity
+    oauth: OAuthGrant | None = None
 
     @classmethod
     def read(cls, doc: Document) -> Self:
-        return cls(doc["_id"], doc["workspace_id"], ImapIdentity(**doc["imap"]))
+        oauth = doc.get("oauth")
+        return cls(
+            doc["_id"],
+            doc["workspace_id"],
+            ImapIdentity(**doc["imap"]),
+            OAuthGrant.read(oauth) if oauth else None,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -335,6 +474,35 @@ class WatchingView:
 
 
 @dataclass(frozen=True, slots=True)
+class MailboxStateView:
+    """What the sender has seen of a mailbox's server, as people see it; business instants.
+
+    `refusal`: what the server refuses, `reason`, `code`, since when, when last (`at`), and until when nothing
+    is tried (`until`); None: it takes mail. `day`: the mailbox's own, to which the counts belong.
+    """
+
+    PROJECTION: ClassVar[Document] = {"workspace_id": 1, "refusal": 1, "deferrals": 1}
+    id: UUID
+    refusal: Document | None
+    day: str
+    deferred: int
+    rate_limited: int
+    unreachable: int
+
+    @classmethod
+    def read(cls, doc: Document) -> Self:
+        deferrals = doc.get("deferrals") or {}
+        return cls(
+            doc["_id"],
+            doc.get("refusal"),
+            deferrals.get("day", ""),
+            deferrals.get("deferred", 0),
+            deferrals.get("rate_limited", 0),
+            deferrals.get("unreachable", 0),
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Footer:
     """What the law asks for at the end of a message. Empty `postal_address`: none is set up.
 
@@ -352,13 +520,16 @@ class Footer:
 class WorkspaceView:
     """The organisation's defaults. `in_doubt_policy`: wait (a person decides) or resend."""
 
-    PROJECTION: ClassVar[Document] = {"tokens": 1, "in_doubt_policy": 1, "name": 1, "limits": 1, "footer": 1}
+    PROJECTION: ClassVar[Document] = dict.fromkeys(
+        ("tokens", "token_definitions", "in_doubt_policy", "name", "limits", "footer"), 1
+    )
     id: UUID
     name: str
     tokens: dict[str, str]
     in_doubt_policy: str
     limits: WorkspaceLimits = WorkspaceLimits()
     footer: Footer = Footer()
+    token_types: Mapping[str, str] = field(default_factory=dict)  # of the custom tokens that are defined
 
     @classmethod
     def read(cls, doc: Document) -> Self:
@@ -369,7 +540,24 @@ class WorkspaceView:
             doc.get("in_doubt_policy", "wait"),
             WorkspaceLimits(**(doc.get("limits") or {})),
             Footer(**(doc.get("footer") or {})),
+            {name: each["type"] for name, each in (doc.get("token_definitions") or {}).items()},
         )
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionView:
+    """How many days a workspace keeps the words that it sent, and those that it received; None: for ever."""
+
+    PROJECTION: ClassVar[Document] = {"retention": 1}
+    DAYS: ClassVar[int] = 365
+    """Of a workspace that has not said anything."""
+    id: UUID
+    bodies_days: int | None = DAYS
+    inbound_days: int | None = DAYS
+
+    @classmethod
+    def read(cls, doc: Document) -> Self:
+        return cls(doc["_id"], **(doc.get("retention") or {}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -465,15 +653,18 @@ class EnrollmentView:
 
     def hold_ids(self) -> tuple[str, ...]:
         """The ids of every hold that could be over this enrollment."""
-        scopes = {
-            "enrollment": self.id,
-            "person": self.person_id,
-            "company": self.company_id,
-            "sequence": self.sequence_id,
-            "mailbox": self.mailbox_id,
-            "workspace": self.workspace_id,
-        }
-        return tuple(hold_id(scope, key) for scope, key in scopes.items() if key is not None)
+        scopes = (
+            ("enrollment", self.id),
+            ("person", self.person_id),
+            ("company", self.company_id),
+            ("sequence", self.sequence_id),
+            ("mailbox", self.mailbox_id),
+            ("workspace", self.workspace_id),
+            ("ownership", self.sequence_id),
+            ("ownership", self.mailbox_id),
+            ("delegation", delegation_id(self.mailbox_id, self.owner_id)),
+        )
+        return tuple(hold_id(scope, key) for scope, key in scopes if key is not None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -491,6 +682,8 @@ class DeliveryView:
         "provider_message_id": 1,
         "mailbox_id": 1,
         "recipient": 1,
+        "state": 1,
+        "bcc": 1,
     }
     id: str
     workspace_id: UUID
@@ -500,6 +693,8 @@ class DeliveryView:
     mailbox_id: UUID
     recipient: str | None
     provider_message_id: str | None = None
+    state: str = "sent"
+    bcc: tuple[str, ...] = ()  # who got a copy
 
     @classmethod
     def read(cls, doc: Document) -> Self:
@@ -512,11 +707,39 @@ class DeliveryView:
             doc["mailbox_id"],
             doc.get("recipient"),
             doc.get("provider_message_id"),
+            doc["state"],
+            tuple(doc.get("bcc") or ()),
         )
 
     def is_named(self, message_ids: Collection[str]) -> bool:
         """Whether one of these is the id of this message."""
         return self.message_id in message_ids or self.provider_message_id in message_ids
+
+
+@dataclass(frozen=True, slots=True)
+class TextedView:
+    """From which phone number a text message of an enrollment went, or was about to."""
+
+    PROJECTION: ClassVar[Document] = {"enrollment_id": 1, "number_id": 1}
+    enrollment_id: UUID
+    number_id: UUID
+
+    @classmethod
+    def read(cls, doc: Document) -> Self:
+        return cls(doc["enrollment_id"], doc["number_id"])
+
+
+@dataclass(frozen=True, slots=True)
+class DoubtView:
+    """A delivery in doubt that the mailbox's own copy may prove to have been sent."""
+
+    PROJECTION: ClassVar[Document] = {"message_id": 1}
+    id: str
+    message_id: str
+
+    @classmethod
+    def read(cls, doc: Document) -> Self:
+        return cls(doc["_id"], doc["message_id"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -530,6 +753,69 @@ class SentView:
     @classmethod
     def read(cls, doc: Document) -> Self:
         return cls(DeliveryView.read(doc), doc.get("subject") or "")
+
+
+@dataclass(frozen=True, slots=True)
+class TrackedView:
+    """What the api needs of a delivery whose opens or clicks are measured; times are business instants.
+
+    `links`: where each of its links leads, the first one under number 1.
+    """
+
+    PROJECTION: ClassVar[Document] = dict.fromkeys(
+        (
+            *("workspace_id", "enrollment_id", "person_id", "sequence_id", "sequence_version", "stage_id"),
+            *("stage_index", "owner_id", "mailbox_id", "is_test", "sent_at", "transmitted_at", "tracking"),
+        ),
+        1,
+    )
+    id: str
+    workspace_id: UUID
+    enrollment_id: UUID
+    person_id: UUID
+    sequence_id: UUID
+    sequence_version: int
+    stage_id: str
+    stage_index: int
+    owner_id: UUID
+    mailbox_id: UUID
+    is_test: bool
+    sent_at: datetime | None
+    opens: bool
+    links: tuple[str, ...]
+
+    @classmethod
+    def read(cls, doc: Document) -> Self:
+        return cls(
+            doc["_id"],
+            doc["workspace_id"],
+            doc["enrollment_id"],
+            doc["person_id"],
+            doc["sequence_id"],
+            doc["sequence_version"],
+            doc["stage_id"],
+            doc["stage_index"],
+            doc["owner_id"],
+            doc["mailbox_id"],
+            doc["is_test"],
+            doc.get("sent_at") or doc.get("transmitted_at"),
+            doc["tracking"]["opens"],
+            tuple(doc["tracking"]["links"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class EngagementView:
+    """What the scheduler needs to know of a message's opens, or of the clicks on one of its links."""
+
+    PROJECTION: ClassVar[Document] = {"dispatch_id": 1, "kind": 1, "human": 1}
+    dispatch_id: str
+    kind: str  # opened | clicked
+    human: int  # how often by people, as far as can be told
+
+    @classmethod
+    def read(cls, doc: Document) -> Self:
+        return cls(doc["dispatch_id"], doc["kind"], doc["human"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -559,6 +845,7 @@ class EnrollmentStory:
             *("generation", "company_key", "owner_id", "mailbox_id", "is_test", "stage_id", "stage_index"),
             *("channel", "attempt", "planned_at", "send_before", "zone", "reasons", "parked_by", "stop"),
             *("failure", "edits", "history", "created_at", "ended", "ended_at", "tombstone", "broken"),
+            "warnings",
         ),
         1,
     )
@@ -591,6 +878,7 @@ class EnrollmentStory:
     ended: bool
     ended_at: datetime | None
     broken: Document | None  # it can't be carried on for now: work, tries, since, again_at, error
+    warnings: tuple[Document, ...]  # what enrolling said that did not refuse it: code, detail
 
     @classmethod
     def read(cls, doc: Document) -> Self:
@@ -611,6 +899,7 @@ class EnrollmentStory:
             stage_index=doc.get("stage_index"),
             attempt=doc.get("attempt", 0),
             reasons=tuple(doc.get("reasons") or ()),
+            warnings=tuple(doc.get("warnings") or ()),
             edits=doc.get("edits") or {},
             history=tuple(doc.get("history") or ()),
             **dict[str, Any]({name: doc.get(name) for name in given}),
@@ -627,6 +916,7 @@ class DeliveryStory:
             *("workspace_id", "enrollment_id", "stage_id", "stage_index", "sequence_id", "person_id"),
             *("mailbox_id", "owner_id", "channel", "attempt", "state", "recipient", "subject", "text"),
             *("message_id", "until", "reason", "code", "sent_at", "settled_at", "task"),
+            *("transmitted_at", "looks", "evidence", "decision", "decided_by", "erased_at"),
         ),
         1,
     )
@@ -651,12 +941,19 @@ class DeliveryStory:
     sent_at: datetime | None
     settled_at: datetime | None
     task: Document | None
+    transmitted_at: datetime | None  # the last time that a byte of it may have left
+    looks: Document | None  # where it was looked for in vain: {what: {at, times, places}}
+    evidence: Document | None  # by what it is known to have been sent: kind, at, was
+    decision: str | None
+    decided_by: str | None
+    erased_at: datetime | None  # its words were erased by the workspace's rule
 
     @classmethod
     def read(cls, doc: Document) -> Self:
         given = (
             *("stage_index", "sequence_id", "person_id", "mailbox_id", "owner_id", "channel", "recipient"),
             *("subject", "text", "message_id", "until", "reason", "code", "sent_at", "settled_at", "task"),
+            *("transmitted_at", "looks", "evidence", "decision", "decided_by", "erased_at"),
         )
         return cls(
             id=doc["_id"],
@@ -688,6 +985,7 @@ class AnswerView:
         "verdict.intent": 1,
         "corrections": 1,
         "confirmed_at": 1,
+        "erased_at": 1,
     }
     id: UUID
     mailbox_id: UUID
@@ -701,6 +999,7 @@ class AnswerView:
     verdict_intent: str | None
     corrections: tuple[Document, ...]
     confirmed_at: datetime | None
+    erased_at: datetime | None  # its words were erased by the workspace's rule
 
     @classmethod
     def read(cls, doc: Document) -> Self:
@@ -717,6 +1016,7 @@ class AnswerView:
             verdict_intent=doc["verdict"].get("intent"),
             corrections=tuple(doc.get("corrections") or ()),
             confirmed_at=doc.get("confirmed_at"),
+            erased_at=doc.get("erased_at"),
         )
 
 

@@ -116,7 +116,7 @@ class ForecastAsked(_Part):
 class DayAhead(_Part):
     """A local day: messages and tasks that are planned for it; `held` are those of either under a hold.
 
-    `sent`: what went out on it already, which the api adds.
+    `sent`: what went out on it already, which the api adds. `limit`: of messages in 24 hours on that day.
     """
 
     date: date
@@ -125,6 +125,7 @@ class DayAhead(_Part):
     tasks: int = 0
     held: int = 0
     sent: int = 0
+    limit: int | None = None
 
 
 class Forecast(_Part):
@@ -144,9 +145,12 @@ class Forecast(_Part):
 
 
 class DryRunAsked(_Part):
-    """Enrolls, as they would be published."""
+    """Enrolls, as they would be published. `unsubscribe_url`: what stands for the link in a mail; None: they
+    have none.
+    """
 
     commands: list[Enroll] = Field(max_length=MAX_AT_ONCE)
+    unsubscribe_url: str | None = None
 
 
 class StageSaid(StageAhead):
@@ -184,13 +188,16 @@ class Collision(_Part):
 
 
 class Rehearsed(_Part):
-    """What would become of one enroll; `problems` are the reasons for which it would be refused."""
+    """What would become of one enroll; `problems` are the reasons for which it would be refused, `warnings`
+    what should be looked at before.
+    """
 
     enrollment_id: UUID
     person_id: UUID
     external_id: str
     would_enroll: bool
     problems: list[Refusal]
+    warnings: list[Refusal] = []
     suppressed: bool
     already_enrolled: bool
     same_address: list[SameAddress]

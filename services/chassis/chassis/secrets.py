@@ -6,6 +6,7 @@ import re
 from base64 import urlsafe_b64encode
 from uuid import UUID
 
+import idna
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -13,6 +14,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from chassis.settings import PREFIX
 
 LEAST_SIGNATURE_BYTES = 16
+WARNING = "company_warning"
+"""The kind under which a company is hashed whose people may be enrolled, with a warning."""
 
 
 class SecretSettings(BaseSettings):
@@ -65,10 +68,24 @@ class Secrets:
         return _derive(self._hash_key.hex(), purpose.encode())
 
     def suppression_id(self, workspace_id: UUID, kind: str, value: str) -> str:
-        """The keyed hash under which an address, phone or domain is suppressed in one workspace."""
-        text = f"{workspace_id}/{kind}/{_normal(kind, value)}"
+        """The keyed hash under which an address, phone or domain is suppressed in one workspace; whoever asks
+        for one asks for `suppression_ids`.
+        """
+        return self._suppression_id(workspace_id, kind, _normal(kind, value))
+
+    def suppression_ids(self, workspace_id: UUID, kind: str, value: str) -> tuple[str, ...]:
+        """Every hash under which it may be suppressed: before all spellings of an international domain were
+        one, each was kept as it came.
+        """
+        normal = _normal(kind, value)
+        spellings = {normal: None}
+        if kind != "phone" and (not value.isascii() or "xn--" in normal):
+            spellings |= dict.fromkeys((value.strip().casefold(), _in_unicode(normal).casefold()))
+        return tuple(self._suppression_id(workspace_id, kind, each) for each in spellings)
+
+    def _suppression_id(self, workspace_id: UUID, kind: str, normal: str) -> str:
         keyed = self._hash.copy()  # to begin with the key costs ten times as much
-        keyed.update(text.encode())
+        keyed.update(f"{workspace_id}/{kind}/{normal}".encode())
         return keyed.hexdigest()
 
 
@@ -83,7 +100,30 @@ def plain_phone(value: str) -> str:
 
 
 def _normal(kind: str, value: str) -> str:
-    return plain_phone(value) if kind == "phone" else value.strip().casefold()
+    if kind == "phone":
+        return plain_phone(value)
+    text = value.strip()
+    if text.isascii():
+        return text.lower()
+    local, at, domain = text.rpartition("@")
+    return f"{local.casefold()}{at}{_in_ascii(domain)}"
+
+
+def _in_ascii(domain: str) -> str:
+    """An international domain as DNS has it (UTS 46, as browsers read it); what is none, in lower case."""
+    try:
+        return idna.encode(domain, uts46=True).decode().lower()
+    except idna.IDNAError:
+        return domain.casefold()
+
+
+def _in_unicode(normal: str) -> str:
+    """An address or a domain as people read it."""
+    local, at, domain = normal.rpartition("@")
+    try:
+        return f"{local}{at}{idna.decode(domain)}"
+    except idna.IDNAError:
+        return normal
 
 
 def _signature(key: bytes, purpose: str, data: bytes) -> bytes:

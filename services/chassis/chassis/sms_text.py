@@ -236,7 +236,7 @@ AWAKE: Final[Mapping[str, Awake]] = {
         (*((time(9), time(21)),) * 6, (time(12), time(21))),
         source="https://statutes.capitol.texas.gov/Docs/BC/htm/BC.301.htm",
     ),
-    "US-WA": _daily(8, 20, source="https://app.leg.wa.gov/RCW/default.aspx?cite=80.36.390"),
+    "US-WA": _daily(8, 20, source="https://app.leg.wa.gov/RCW/default.aspx?cite=19.158.040"),
     # Providers hand marketing texts over from Monday to Saturday, 8 to 22, and on no public holiday; the
     # hours are our default's, which lie within.
     "FR": Awake(
@@ -245,6 +245,14 @@ AWAKE: Final[Mapping[str, Awake]] = {
         source="https://help.brevo.com/hc/en-us/articles/11884482521234",
     ),
 }
+
+
+_RULES: Final = [hours for rule in (DEFAULT, *AWAKE.values()) for hours in rule.days if hours is not None]
+AWAKE_MINUTES: Final = (
+    min(60 * begin.hour + begin.minute for begin, _ in _RULES),
+    max(60 * end.hour + end.minute for _, end in _RULES),
+)
+"""The minutes of a local day outside which no country may be texted."""
 
 
 def awake(country: str | None) -> Awake:

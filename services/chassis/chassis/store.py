@@ -44,6 +44,7 @@ __all__ = [
     "Index",
     "InsertOne",
     "ReplaceOne",
+    "Stored",
     "UpdateMany",
     "UpdateOne",
     "Workspace",
@@ -385,12 +386,22 @@ class Collection:
                 await database.command({"collMod": self.name, "validator": validator})
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A file that is there; `name` is None for the pieces of one that a crash left unfinished."""
+
+    id: Any
+    at: datetime
+    name: str | None
+
+
 class Files:
     """Documents too large for a document (GridFS), by an id of ours."""
 
-    def __init__(self, bucket: Any, files: Collection) -> None:
+    def __init__(self, bucket: Any, files: Collection, chunks: Collection) -> None:
         self._bucket = bucket
         self._files = files
+        self._chunks = chunks
 
     async def put(self, file_id: Any, name: str, content: bytes, metadata: Document | None = None) -> None:
         """Store; Duplicate if the id is taken. One writer per id at a time.
@@ -420,8 +431,26 @@ class Files:
 
         return await _read(read)
 
+    async def page(self, after: Any, limit: int) -> list[Stored]:
+        """What is stored behind the id `after` (None: from the first on), in the order of the ids."""
+        behind = {} if after is None else {"files_id": {"$gt": after}}
+        chunks = await self._chunks.find(
+            {**behind, "n": 0},
+            projection={"files_id": 1},
+            sort=[("files_id", 1), ("n", 1)],
+            limit=limit,
+        )
+        found = await self._files.find(
+            {"_id": {"$in": [chunk["files_id"] for chunk in chunks]}}, projection={"filename": 1}
+        )
+        named = {doc["_id"]: str(doc["filename"]) for doc in found}
+        return [
+            Stored(chunk["files_id"], chunk["_id"].generation_time, named.get(chunk["files_id"]))
+            for chunk in chunks
+        ]
+
     async def delete(self, file_id: Any) -> bool:
-        """Whether there was such a file."""
+        """Whether there was such a file; pieces without one are deleted too."""
         try:
             with translated():
                 await self._bucket.delete(file_id)
@@ -445,7 +474,11 @@ class Database:
         return Collection(self._raw[name])
 
     def files(self, bucket: str = "files") -> Files:
-        return Files(self._bucket(self._raw, bucket_name=bucket), self.collection(f"{bucket}.files"))
+        return Files(
+            self._bucket(self._raw, bucket_name=bucket),
+            self.collection(f"{bucket}.files"),
+            self.collection(f"{bucket}.chunks"),
+        )
 
     async def server_time(self) -> datetime:
         """mongod's clock, in UTC: what `$$NOW` would say."""

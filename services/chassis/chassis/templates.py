@@ -11,7 +11,9 @@ from jinja2 import Environment, StrictUndefined, TemplateSyntaxError, nodes
 from jinja2 import Template as JinjaTemplate
 from jinja2.filters import do_title
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from markupsafe import Markup
 
+from chassis.markup import MarkupError, check_markup
 from segue_contracts.text import RESERVED_TOKEN_NAMES
 
 Kind = Literal["text", "html", "header"]
@@ -113,7 +115,9 @@ class Template:
     def render(self, values: Mapping[str, Value]) -> str:
         """Fill in the values; text keeps `\\n` line ends, a header comes without surrounding blanks.
 
-        None, an empty text and one of blanks or invisible characters count as no value.
+        In HTML they are escaped, but for one that is `Markup`, which is ours: `chassis.wording.html_of` makes
+        of the outcome what may be sent. None, an empty text and one of blanks or invisible characters count
+        as no value.
         Raises TokenMissing; ValueRefused (over 2 KiB, not a text or number, or unfit for a header);
         TemplateError (output over 256 KiB, a header that is empty or unfit).
         """
@@ -146,7 +150,8 @@ class Template:
 def compile_template(source: str, *, kind: Kind) -> Template:
     """Check and compile; cached, so the sender may call it for every message.
 
-    `html` escapes every value; `header` (a subject) is one line. Nothing of `source` reaches Jinja's compiler
+    `html` escapes every value and is held against its own allow-list (`chassis.markup`); `header` (a subject)
+    is one line. Nothing of `source` reaches Jinja's compiler
     before each node of its parsed tree was found on the allow-list. Raises TemplateError.
     """
     source = _checked_source(source, kind)
@@ -159,9 +164,18 @@ def compile_template(source: str, *, kind: Kind) -> Template:
         raise TemplateError(f"this condition can't be read: {error.message}", error.lineno) from None
     names: list[str] = []
     _check_body(tree.body, names)
+    if kind == "html":
+        _check_html(rewritten)
     return Template(
         kind, environment.from_string(tree), tuple(dict.fromkeys(names)), tuple(rewriter.cautions)
     )
+
+
+def _check_html(source: str) -> None:
+    try:
+        check_markup(source)
+    except MarkupError as error:
+        raise TemplateError(error.problem, error.line) from None
 
 
 def _checked_source(source: str, kind: Kind) -> str:
@@ -190,6 +204,8 @@ _PRINTS = re.compile("[^\\s\x00-\x1f\x7f-\x9f\u00ad\u200b-\u200f\u2060\ufeff]")
 
 def _usable(name: str, value: Value, noted: list[str]) -> str:
     if type(value) is not str:
+        if type(value) is Markup and value:
+            return value
         value = _number_text(name, value)
     if _PRINTS.search(value) is None:
         blank = _Blank()
@@ -266,10 +282,12 @@ def _default(value: str, fallback: str | int, even_if_blank: bool = True) -> str
 
 
 def _of_a_value(function: Callable[..., str]) -> Callable[..., str]:
-    """Let a token without a value pass a filter untouched, so that what comes after still knows its name."""
+    """Let two things pass a filter untouched: a token without a value, so that what comes after still knows
+    its name, and what is HTML already, in which a filter would spoil tags and links.
+    """
 
     def applied(value: str, *arguments: int) -> str:
-        return value if type(value) is _Blank else function(value, *arguments)
+        return value if type(value) in (_Blank, Markup) else function(value, *arguments)
 
     return applied
 

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from chassis.as_text import as_text
+from chassis.markup import cleaned, dead_links
 from chassis.templates import Kind, TemplateError, TokenMissing, compile_template
 from segue_contracts.message import Channel
 from segue_contracts.sequence import SequenceDocument, Stage
@@ -11,11 +13,15 @@ from segue_contracts.sequence import SequenceDocument, Stage
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """A stage's own subject and text, rendered; what could not be is None and a problem (code, detail)."""
+    """A stage's own subject and text, rendered; what could not be is None and a problem (code, detail).
+
+    `html`: of an e-mail that has it; where it stands alone, `text` is derived from it.
+    """
 
     subject: str | None
     text: str | None
     problems: tuple[tuple[str, str], ...] = ()
+    html: str | None = None
 
 
 def words_of(stage: Stage, values: Mapping[str, str]) -> Words:
@@ -26,13 +32,26 @@ def words_of(stage: Stage, values: Mapping[str, str]) -> Words:
         if source is None:
             return None
         try:
+            if kind == "html":
+                return html_of(source, values)
             return compile_template(source, kind=kind).render(values)
         except TemplateError as error:
             problems.extend(_problems(error))
             return None
 
     subject, text = render(stage.subject, "header"), render(stage.text, "text")
-    return Words(subject, text, tuple(problems))
+    html = render(stage.html, "html")
+    if text is None and html is not None:
+        text = as_text(html)
+    return Words(subject, text, tuple(problems), html)
+
+
+def html_of(source: str, values: Mapping[str, str]) -> str:
+    """Render a template of HTML: what a mail may have, as an HTML parser writes it. Raises TemplateError."""
+    html = cleaned(compile_template(source, kind="html").render(values))
+    if any(dead_links(html)):
+        raise TemplateError("a value makes a link that is none: it begins with https://, mailto: or tel:")
+    return html
 
 
 def reply_subject(thread_subject: str) -> str:

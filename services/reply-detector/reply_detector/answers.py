@@ -78,13 +78,21 @@ def is_told(inbound: Mapping[str, Any]) -> bool:
 
 
 def notifications(
-    inbound: Mapping[str, Any], enrollments: Sequence[EnrollmentView], recorded_at: datetime
+    inbound: Mapping[str, Any],
+    enrollments: Sequence[EnrollmentView],
+    sender: UUID | None,
+    recorded_at: datetime,
 ) -> list[AnswerNotification]:
-    """One for each owner of what was answered; the same at each repetition but for their times."""
+    """One for each owner of what was answered, and one for whose mailbox it came to, `sender`, where that is
+    somebody else; the same at each repetition but for their times.
+    """
     answer, effect = inbound["answer"], Effect.read(inbound["effect"])
     by_owner: dict[UUID, list[EnrollmentView]] = {}
     for e in enrollments:
         by_owner.setdefault(e.owner_id, []).append(e)
+    authors = frozenset(by_owner)
+    if sender is not None and sender not in authors and enrollments:
+        by_owner[sender] = list(enrollments)
     what, until = _effect(effect)
     arrival = Arrival.read(inbound)
     return [
@@ -105,6 +113,7 @@ def notifications(
             effect=what,
             until=until,
             review=effect.review,
+            as_sender=owner not in authors,
             from_address=answer["from_address"],
             subject=answer["subject"],
             text=answer["text"],

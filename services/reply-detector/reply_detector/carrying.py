@@ -34,11 +34,15 @@ class Outbox(Protocol):
 
     async def enrollments(self, workspace_id: UUID, ids: Collection[UUID]) -> list[EnrollmentView]: ...
 
+    async def mailbox_owner(self, workspace_id: UUID, mailbox_id: UUID) -> UUID | None: ...
+
     async def is_done(self, workspace_id: UUID, cause: Cause, since: datetime, now: datetime) -> bool: ...
 
     async def is_held(self, workspace_id: UUID, wait: Wait, since: datetime, now: datetime) -> bool: ...
 
     async def has_noted(self, workspace_id: UUID, dispatch_ids: Collection[str]) -> bool: ...
+
+    async def has_sent(self, workspace_id: UUID, dispatch_ids: Collection[str]) -> bool: ...
 
     async def ended_by(self, workspace_id: UUID, amend: Amend) -> list[UUID]: ...
 
@@ -126,6 +130,8 @@ class Carrying:
         ]
         if effect.notes:
             asked.append(self._outbox.has_noted(workspace, [note.dispatch_id for note in effect.notes]))
+        if effect.sent:
+            asked.append(self._outbox.has_sent(workspace, effect.sent))
         if not all(await asyncio.gather(*asked)):
             return False
         for amend in effect.amends:
@@ -153,7 +159,8 @@ class Carrying:
     async def _notify(self, inbound: Document) -> None:
         """Durable before it counts as settled; a crash in between tells it once more under the same id."""
         theirs = await self._outbox.enrollments(inbound["workspace_id"], inbound["answer"]["enrollments"])
-        told = notifications(inbound, theirs, self._clock.real_now())
+        sender = await self._outbox.mailbox_owner(inbound["workspace_id"], inbound["mailbox_id"])
+        told = notifications(inbound, theirs, sender, self._clock.real_now())
         await self._publish(records_of(told))
         telemetry.NOTIFICATIONS.labels(inbound["answer"]["kind"]).inc(len(told))
 

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID
 
 from chassis import documents as names
-from chassis.documents import WatchedMailbox
+from chassis.documents import DoubtView, WatchedMailbox
 from chassis.errors import Duplicate
 from chassis.inbound import Inbound
 from chassis.store import Database, Document, Index
@@ -60,12 +60,13 @@ class Standing:
 
 
 class CursorStore:
-    """Cursors and health; reads mailboxes, inserts inbound messages."""
+    """Cursors and health; reads mailboxes and what is in doubt, inserts inbound messages."""
 
     def __init__(self, database: Database) -> None:
         self._mailboxes = database.collection(names.MAILBOXES)
         self._cursors = database.collection(names.MAILBOX_CURSORS)
         self._inbound_rows = database.collection(names.INBOUND)
+        self._deliveries = database.collection(names.DELIVERIES)
         self._inbound = Inbound(database)
 
     async def ensure_indexes(self) -> None:
@@ -85,6 +86,23 @@ class CursorStore:
         doc = await self._cursors.find_one(_key(mailbox)) or {}
         cursors = {folder: Cursor(**doc[folder]) for folder in Folder if doc.get(folder)}
         return Standing(cursors, doc.get("looked_at"), doc.get("failing_since") is not None)
+
+    async def doubts(self, mailbox: WatchedMailbox, limit: int) -> list[DoubtView]:
+        """What was sent from it, or was not, and nobody has decided about; the longest in doubt first."""
+        found = await self._deliveries.find(
+            {
+                "workspace_id": mailbox.workspace_id,
+                "mailbox_id": mailbox.id,
+                "state": "in_doubt",
+                "decision": None,
+                "recalled_at": None,
+                "message_id": {"$type": "string"},
+            },
+            projection=DoubtView.PROJECTION,
+            sort=[("settled_at", 1)],
+            limit=limit,
+        )
+        return [DoubtView.read(doc) for doc in found]
 
     async def keep(self, inbound: Document, raw: bytes) -> bool:
         """Make a message durable; whether it was new."""

@@ -1,12 +1,12 @@
 """What a message does, decided from its verdict and whom it is from; pure."""
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from uuid import UUID, uuid5
 
 from chassis.documents import DeliveryView, EnrollmentView
-from reply_detector.match import By, Match
+from reply_detector.match import By, Match, own_ids
 from reply_detector.model import Arrival, Cause, Effect, ProviderId, StopRules, Wait
 from reply_detector.verdict import FailedRecipient, Kind, Severity, Verdict
 from segue_contracts.commands import MESSAGE_ID_PATTERN, HoldScope
@@ -64,7 +64,7 @@ def decide(found: Found, policy: Policy) -> Effect:
     """
     match found.match.by:
         case By.OWN_COPY:
-            return Effect(sent=_proven_sent(found.match), notes=_provider_ids(found))
+            return Effect(sent=_copied(found), notes=_provider_ids(found))
         case By.MANUAL_MAIL:
             return _by_hand(found, policy)
         case By.THREAD:
@@ -74,12 +74,15 @@ def decide(found: Found, policy: Policy) -> Effect:
         case By.ADDRESS:
             return _by_address(found, policy)
         case By.NONE:
-            return Effect()
+            return _by_nobody_known(found)
 
 
 def _by_id(found: Found, policy: Policy) -> Effect:
     verdict, sent = found.verdict, _proven_sent(found.match)
     recipients = [d.recipient for d in found.match.deliveries if d.recipient]
+    if _of_a_copy(found):
+        opted_out = [verdict.facts.from_address] if verdict.kind is Kind.OPT_OUT else []
+        return Effect(suppress=_addresses(opted_out), sent=sent)
     match verdict.kind:
         case Kind.REPLY:
             return Effect(_replied(found), sent=sent)
@@ -98,6 +101,12 @@ def _by_id(found: Found, policy: Policy) -> Effect:
             return _bounce(found, policy, sent)
         case _:
             return Effect(sent=sent)
+
+
+def _of_a_copy(found: Found) -> bool:
+    """Whether it is from somebody who only got a copy (bcc): whose word it is, it is not the person's."""
+    writer = found.verdict.facts.from_address.lower()
+    return any(writer == each.lower() for d in found.match.deliveries for each in d.bcc)
 
 
 def is_a_persons(complaint: Verdict) -> bool:
@@ -123,6 +132,13 @@ def _by_phone(found: Found) -> Effect:
             return Effect(stops, suppress_phones=(found.verdict.facts.from_address,))
         case _:
             return Effect()
+
+
+def _by_nobody_known(found: Found) -> Effect:
+    """A STOP counts from whatever phone: its owner may be enrolled later, or stand here with another one."""
+    is_stop = found.arrival.is_text and found.verdict.kind is Kind.OPT_OUT
+    phone = found.verdict.facts.from_address
+    return Effect(suppress_phones=(phone,)) if is_stop and phone else Effect()
 
 
 def _by_address(found: Found, policy: Policy) -> Effect:
@@ -220,12 +236,14 @@ def failure_of(verdict: Verdict, delivery: DeliveryView) -> FailedRecipient | No
     """The gravest failure that a bounce tells of this delivery; None if it is about somebody else.
 
     A person's own mail in the thread names our ids too, so the failed address must be the one that we wrote
-    to, unless the returned message itself is ours: then an alias of its only recipient failed.
+    to, unless the returned message itself is ours: then an alias of its only recipient failed, which who got
+    a copy is none of.
     """
     recipient = (delivery.recipient or "").lower()
     about = [r for r in verdict.recipients if r.address.lower() == recipient]
     if not about and delivery.is_named(verdict.original_message_ids):
-        about = list(verdict.recipients)
+        copied = {each.lower() for each in delivery.bcc}
+        about = [r for r in verdict.recipients if r.address.lower() not in copied]
     return max(about, key=lambda r: GRAVITY[r.severity], default=None)
 
 
@@ -244,9 +262,20 @@ def _condemns(failed: FailedRecipient, recipient: str) -> bool:
 
 
 def _proven_sent(found: Match) -> tuple[str, ...]:
-    """The dispatches that are in doubt and whose Message-ID came back: somebody has received them."""
-    doubted = {(e.id, e.stage_id) for e in found.enrollments if e.state == "in_doubt"}
-    return tuple(d.id for d in found.deliveries if (d.enrollment_id, d.stage_id) in doubted)
+    """The dispatches that don't count as sent although their Message-ID came back: somebody has received it.
+
+    The sender may be in the middle of them, or have been told to skip them or to send them again.
+    """
+    return tuple(d.id for d in found.deliveries if d.state != "sent")
+
+
+def _copied(found: Found) -> tuple[str, ...]:
+    """What a copy proves; one that was known by its subject only in the folder of what was sent: elsewhere
+    anybody could have put it.
+    """
+    named = own_ids(found.verdict)
+    believed = (d for d in found.match.deliveries if found.arrival.is_sent or d.is_named(named))
+    return _proven_sent(replace(found.match, deliveries=tuple(believed)))
 
 
 def _provider_ids(found: Found) -> tuple[ProviderId, ...]:

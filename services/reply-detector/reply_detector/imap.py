@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from email.parser import BytesHeaderParser
 from enum import StrEnum
 from typing import Any
 
@@ -20,9 +21,11 @@ from imapclient.exceptions import (
     LoginError,
     ProtocolError,
 )
-from imapclient.imapclient import SENT, SocketTimeout
+from imapclient.imapclient import ALL, SENT, SocketTimeout
 
+from chassis.hosts import IMAP_PORTS, Guard
 from chassis.inbound import MAX_MESSAGE_BYTES
+from chassis.oauth import oauthbearer, xoauth2
 from chassis.telemetry import fields
 
 log = logging.getLogger(__name__)
@@ -38,6 +41,8 @@ BACK_DAYS = timedelta(days=1)
 """SEARCH SINCE knows days only, of a zone that is the server's."""
 WORDS_LIMIT_CHARS = 200
 INBOX = "INBOX"
+MARK_HEADER = "X-Segue-Dispatch"
+COPIES_LOOKED_AT = 20
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _TEMPORARY = re.compile(
     r"\[(?:UNAVAILABLE|INUSE|LIMIT|SERVERBUG)\]|too many|temporar|try again|rate limit|throttl", re.IGNORECASE
@@ -70,7 +75,7 @@ class ImapError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Where and as whom; with `oauth` the password is an access token (XOAUTH2).
+    """Where and as whom; with `oauth` the password is an access token.
 
     ValueError for one whose password would travel in clear beyond loopback.
     """
@@ -116,9 +121,10 @@ class Fetched:
 class Connection:
     """A session, read-only: nothing that it does marks a message as seen. Every method raises ImapError."""
 
-    def __init__(self, account: Account, tls: ssl.SSLContext) -> None:
+    def __init__(self, account: Account, tls: ssl.SSLContext, guard: Guard) -> None:
         self._account = account
         self._tls = tls
+        self._guard = guard
         self._client: Any = None
         self._opening: socket.socket | None = None
         self._is_cut = False
@@ -127,7 +133,7 @@ class Connection:
     def open(self) -> None:
         """Connect and log in."""
         with self._told():
-            self._client = _Client(self._account, self._tls, self._began)
+            self._client = _Client(self._account, self._tls, self._guard, self._began)
             if self._account.security == "starttls":
                 self._client.starttls(self._tls)
             self._log_in()
@@ -139,15 +145,27 @@ class Connection:
         """The folder that holds what was sent: by special use, else by a usual name. None where there is
         none, or where the list of folders can't be read: answers don't depend on it.
         """
+        return self._special(SENT)
+
+    def folder_of_all(self) -> str | None:
+        """The folder that holds every message of the mailbox, where the server has one (RFC 6154)."""
+        return self._special(ALL)
+
+    def copy_of(self, folder: str, message_id: str) -> str | None:
+        """The Message-ID of a message in the folder that is ours by its id, or by the mark that repeats it
+        where a provider wrote another one; None if there is none. Goes to the folder.
+        """
+        mark = message_id.strip("<>")
         with self._told():
-            try:
-                name: str | None = self._client.find_special_folder(SENT)
-            except IMAPClientAbortError:
-                raise
-            except (IMAPClientError, ValueError, LookupError):
-                log.warning("folders can't be listed", extra=fields("imap.no_list"))
-                return None
-            return name
+            self._client.select_folder(folder, readonly=True)
+            found = self._client.search(
+                ["OR", "HEADER", "Message-ID", message_id, "HEADER", MARK_HEADER, mark]
+            )
+            # A search looks for parts of a header.
+            for names in self._names(sorted(found)[:COPIES_LOOKED_AT]):
+                if message_id == names.get("Message-ID") or mark == names.get(MARK_HEADER):
+                    return names.get("Message-ID") or message_id
+        return None
 
     def examine(self, folder: str) -> Opened:
         """Go to a folder."""
@@ -259,8 +277,12 @@ class Connection:
 
     def _log_in(self) -> None:
         account = self._account
-        if account.oauth:
-            self._client.oauth2_login(account.username, account.password)
+        offers = self._client.capabilities()
+        if account.oauth and b"AUTH=OAUTHBEARER" in offers and b"AUTH=XOAUTH2" not in offers:
+            response = oauthbearer(account.username, account.host, account.port, account.password)
+            self._client.sasl_login("OAUTHBEARER", _saying(response, then="\1"))
+        elif account.oauth:
+            self._client.sasl_login("XOAUTH2", _saying(xoauth2(account.username, account.password), then=""))
         else:
             self._client.login(account.username, account.password)
         self._client.normalise_times = False
@@ -280,6 +302,25 @@ class Connection:
                 if b"RFC822.SIZE" in told.get(uid, {})
             ]
         return found
+
+    def _special(self, use: bytes) -> str | None:
+        with self._told():
+            try:
+                name: str | None = self._client.find_special_folder(use)
+            except IMAPClientAbortError:
+                raise
+            except (IMAPClientError, ValueError, LookupError):
+                log.warning("folders can't be listed", extra=fields("imap.no_list"))
+                return None
+            return name
+
+    def _names(self, uids: Sequence[int]) -> Iterator[dict[str, str]]:
+        """Under which names these messages go: their Message-ID and our mark, each where it is there."""
+        told = self._client.fetch(uids, [f"BODY.PEEK[HEADER.FIELDS (MESSAGE-ID {MARK_HEADER.upper()})]"])
+        for uid in uids:
+            raw = next((value for key, value in told.get(uid, {}).items() if key.startswith(b"BODY[")), None)
+            headers = BytesHeaderParser().parsebytes(raw or b"")
+            yield {name: str(headers[name]).strip() for name in ("Message-ID", MARK_HEADER) if headers[name]}
 
     def _sizes(self, uids: Sequence[int]) -> Any:
         try:
@@ -382,30 +423,47 @@ def _aware(told: datetime | None) -> datetime | None:
     return told.replace(tzinfo=UTC) if told.tzinfo is None else told.astimezone(UTC)
 
 
+def _saying(response: str, then: str) -> Callable[[bytes], str]:
+    """Say the response, and to the details of a failure what lets the server say no (RFC 7628 3.2.3)."""
+    left = iter((response,))
+    return lambda _challenge: next(left, then)
+
+
 class _Client(IMAPClient):  # type: ignore[misc]  # the library has no annotations
     """IMAPClient over a connection that tells of itself as soon as there is one to cut."""
 
-    def __init__(self, account: Account, tls: ssl.SSLContext, began: Callable[[socket.socket], None]) -> None:
-        self._tls, self._began = tls, began
+    def __init__(
+        self,
+        account: Account,
+        tls: ssl.SSLContext,
+        guard: Guard,
+        began: Callable[[socket.socket], None],
+    ) -> None:
+        self._tls, self._guard, self._began = tls, guard, began
         timeout = SocketTimeout(CONNECT_SECONDS, READ_SECONDS)
         implicit = account.security == "tls"
         super().__init__(account.host, account.port, ssl=implicit, ssl_context=tls, timeout=timeout)
 
     def _create_IMAP4(self) -> "_Wire":
-        return _Wire(self.host, self.port, self._tls if self.ssl else None, self._began)
+        return _Wire(self.host, self.port, self._tls if self.ssl else None, self._guard, self._began)
 
 
 class _Wire(imaplib.IMAP4):
     """The connection itself."""
 
     def __init__(
-        self, host: str, port: int, tls: ssl.SSLContext | None, began: Callable[[socket.socket], None]
+        self,
+        host: str,
+        port: int,
+        tls: ssl.SSLContext | None,
+        guard: Guard,
+        began: Callable[[socket.socket], None],
     ) -> None:
-        self._tls, self._began = tls, began
+        self._tls, self._guard, self._began = tls, guard, began
         super().__init__(host, port, CONNECT_SECONDS)
 
     def _create_socket(self, timeout: float | None = None) -> socket.socket:
-        sock = socket.create_connection((self.host, self.port), timeout)
+        sock = self._guard.connected_blocking(self.host, self.port, IMAP_PORTS, seconds=CONNECT_SECONDS)
         self._began(sock.dup())  # another descriptor of it, that outlives the handshake's change of hands
         sock.settimeout(READ_SECONDS)
         if self._tls is None:

@@ -1,15 +1,16 @@
 """Holds a mailbox whose bounces or complaints are too many, before its provider does worse."""
 
 import logging
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Protocol
 from uuid import UUID, uuid5
 
 from chassis.clock import Clock
 from chassis.documents import Document, hold_is_active
 from chassis.kafka import Record
+from chassis.rates import Limits, counted_from
 from chassis.telemetry import fields
 from reply_detector import telemetry
 from reply_detector.outgoing import ISSUER
@@ -17,37 +18,6 @@ from segue_contracts.commands import Hold, HoldScope
 from segue_contracts.events import MailboxNotification
 
 log = logging.getLogger(__name__)
-
-BOUNCE, COMPLAINT = "bounce", "complaint"
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """More than this is too many: at least `least` of them, and this share of what was sent."""
-
-    least: int
-    share: float
-
-    def is_over(self, counted: int, sent: int) -> bool:
-        """Whether the mailbox must rest."""
-        return counted >= self.least and counted >= self.share * sent
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """`window`: the days that are looked at; `least_sent`: below that, a share says nothing about bounces."""
-
-    window: timedelta
-    least_sent: int
-    rates: Mapping[str, Rate]
-
-    def exceeded(self, counted: Mapping[str, int], sent: int) -> str | None:
-        """What there is too much of; complaints first, for they weigh more."""
-        for kind in (COMPLAINT, BOUNCE):
-            enough = kind == COMPLAINT or sent >= self.least_sent
-            if enough and self.rates[kind].is_over(counted.get(kind, 0), sent):
-                return kind
-        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +114,3 @@ class Mailboxes:
             "mailbox paused",
             extra=fields("mailbox.paused", mailbox_id=mailbox.mailbox_id, reason=reason, counted=counted),
         )
-
-
-def counted_from(hold: Document | None, since: datetime) -> datetime:
-    """What was before a person resumed the mailbox is forgiven: otherwise it would rest again at once."""
-    if hold is None:
-        return since
-    ended: datetime | None = hold.get("lifted_at") or hold.get("until")
-    return max(since, ended) if ended is not None else since

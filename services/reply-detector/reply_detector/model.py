@@ -54,7 +54,7 @@ class Arrival:
     """A stored message before it is looked into. `received_at` is a business instant.
 
     `seed`: what the ids of its effects are made of; a correction's are new ones. `is_sent`: from the folder
-    of what the mailbox sent, where only its owner can put something.
+    of what the mailbox sent, where only its owner can put something. `is_text`: a text message.
     """
 
     id: UUID
@@ -63,6 +63,7 @@ class Arrival:
     received_at: datetime
     seed: UUID
     is_sent: bool = False
+    is_text: bool = False
 
     @classmethod
     def read(cls, doc: Mapping[str, Any]) -> "Arrival":
@@ -74,6 +75,7 @@ class Arrival:
             doc["received_at"],
             seed,
             doc.get("folder") == "sent",
+            doc.get("source") == "sms",
         )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from reply_detector.model import Amend, Arrival, Document, Effect, ProviderId, Release, Wait
-from segue_contracts.commands import Correct, DecideInDoubt, Decision, Hold, Lift, NoteProviderId
+from segue_contracts.commands import Correct, Evidence, Hold, Lift, NoteEvidence, NoteProviderId
 from segue_contracts.events import StopReason
 from segue_contracts.message import Message
 
@@ -23,12 +23,12 @@ def messages(arrival: Arrival, effect: Effect, recorded_at: datetime) -> list[Me
     ]
 
 
-def proof(arrival: Arrival, dispatch_id: str, recorded_at: datetime) -> DecideInDoubt:
-    """What tells the sender that a dispatch in doubt was sent after all."""
-    return DecideInDoubt(
+def proof(arrival: Arrival, dispatch_id: str, recorded_at: datetime) -> NoteEvidence:
+    """What tells the sender that a dispatch was sent, whatever is said of it."""
+    return NoteEvidence(
         event_id=uuid5(arrival.id, f"sent/{dispatch_id}"),
         dispatch_id=dispatch_id,
-        decision=Decision.MARK_SENT,
+        evidence=Evidence.SENT_COPY if arrival.is_sent else Evidence.ANSWER,
         **_common(arrival, arrival.received_at, recorded_at),
     )
 
@@ -84,7 +84,9 @@ def correct(
 
 def suppressions(arrival: Arrival, ids: Iterable[tuple[str, str]], effect: Effect) -> list[Document]:
     """The documents that keep addresses and phones from being written to; `ids` with their kinds."""
-    reason = effect.causes[0].reason if effect.causes else StopReason.BOUNCED
+    # Phones are suppressed for a STOP alone, which need not stop anybody.
+    otherwise = StopReason.UNSUBSCRIBED if effect.suppress_phones else StopReason.BOUNCED
+    reason = effect.causes[0].reason if effect.causes else otherwise
     return [
         {
             "_id": suppression_id,

@@ -7,8 +7,9 @@ from datetime import datetime
 from uuid import UUID
 
 from chassis import documents as names
+from chassis.rates import BOUNCE
 from chassis.store import Database, Document
-from reply_detector.mailboxes import BOUNCE, Charged
+from reply_detector.mailboxes import Charged
 
 MOST_MAILBOXES = 1000
 MOST_COUNTED = 1_000_000

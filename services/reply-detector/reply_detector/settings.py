@@ -4,11 +4,13 @@ from pathlib import Path
 
 from pydantic import Field
 
+from chassis.hosts import HostSettings
+from chassis.rates import RateSettings
 from chassis.secrets import SecretSettings
 from chassis.settings import ServiceSettings
 
 
-class DetectorSettings(ServiceSettings, SecretSettings):
+class DetectorSettings(ServiceSettings, SecretSettings, RateSettings):
     """The service's own settings; seconds are real ones."""
 
     auto_reply_hold_days: float = Field(
@@ -28,20 +30,13 @@ class DetectorSettings(ServiceSettings, SecretSettings):
     )
     inbound_sweep_seconds: float = Field(default=1.0, gt=0, description="between two looks at what waits")
     inbound_sweep_batch: int = Field(default=200, ge=1, le=5000, description="messages in one look")
-    mailbox_window_days: float = Field(
-        default=7.0, gt=0, le=90, description="over which a mailbox's bounces and complaints are counted"
-    )
-    mailbox_least_sent: int = Field(default=20, ge=1, description="below that no bounce rate is looked at")
-    mailbox_bounces: int = Field(default=5, ge=1, description="fewer bounces never pause a mailbox")
-    mailbox_bounce_rate: float = Field(default=0.05, gt=0, le=1, description="of what was sent, that pauses")
-    mailbox_complaints: int = Field(default=2, ge=1, description="fewer complaints never pause a mailbox")
-    mailbox_complaint_rate: float = Field(
-        default=0.003, gt=0, le=1, description="of what was sent, that pauses"
-    )
     mailbox_sweep_seconds: float = Field(default=30.0, gt=0, description="between two looks at the rates")
+    retention_sweep_seconds: float = Field(
+        default=600.0, gt=0, description="between two looks for words that are to be erased"
+    )
 
 
-class WatcherSettings(ServiceSettings, SecretSettings):
+class WatcherSettings(ServiceSettings, SecretSettings, HostSettings):
     """The mailbox watcher's settings; seconds are real ones."""
 
     imap_threads: int = Field(

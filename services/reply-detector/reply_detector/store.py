@@ -43,6 +43,11 @@ INDEXES = (
         )
     ),
     Index(
+        (("workspace_id", 1), ("received_at", -1), ("_id", -1)),
+        name="unreadable",
+        partial={"unreadable": {"$exists": True}},
+    ),
+    Index(
         (("answer.charge", 1), ("received_at", 1)),
         name="charges",
         partial={"answer.charge": {"$type": "string"}},
@@ -96,7 +101,7 @@ class DetectorStore:
         )
         self._read_raw = _together(partial(_by_id, self._inbound, {"raw": 1, "raw_file": 1}))
         self._change = _together(self._change_all)
-        self._read_mailbox = _together(partial(_by_id, self._mailboxes, {"address": 1}))
+        self._read_mailbox = _together(partial(_by_id, self._mailboxes, {"address": 1, "owner_id": 1}))
         self._read_deliveries = _together(self._deliveries_named)
         self._read_enrollments = _together(self._enrollments_of)
         self._read_people = _together(self._people_of)
@@ -211,6 +216,11 @@ class DetectorStore:
         """The address of a mailbox that is still connected."""
         doc = await self._read_mailbox((workspace_id, mailbox_id))
         return doc["address"] if doc else None
+
+    async def mailbox_owner(self, workspace_id: UUID, mailbox_id: UUID) -> UUID | None:
+        """Whose mailbox it is; None for a phone number, and for a mailbox that is not connected any more."""
+        doc = await self._read_mailbox((workspace_id, mailbox_id))
+        return doc["owner_id"] if doc else None
 
     async def deliveries(self, workspace_id: UUID, message_ids: Collection[str]) -> list[DeliveryView]:
         """The deliveries that carried these Message-IDs, their own or their provider's."""
@@ -431,6 +441,16 @@ class DetectorStore:
             "workspace_id": workspace_id,
             "_id": {"$in": list(dispatch_ids)},
             "provider_message_id": None,
+        }
+        return await self._deliveries.find_one(found, projection={"_id": 1}) is None
+
+    async def has_sent(self, workspace_id: UUID, dispatch_ids: Collection[str]) -> bool:
+        """Whether the sender counts these as sent, or never transmitted them."""
+        found = {
+            "workspace_id": workspace_id,
+            "_id": {"$in": list(dispatch_ids)},
+            "journaled": True,
+            "state": {"$ne": "sent"},
         }
         return await self._deliveries.find_one(found, projection={"_id": 1}) is None
 

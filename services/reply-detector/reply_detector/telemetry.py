@@ -47,3 +47,11 @@ POINTERS_LEFT = counter(
 NOTIFICATIONS = counter("segue_inbound_notifications", "Owners told of an answer, by its kind", ["kind"])
 CORRECTED = counter("segue_inbound_corrected", "Corrections by people, by the kind they gave", ["kind"])
 PAUSED = counter("segue_inbound_mailboxes_paused", "Mailboxes held for their rates, by reason", ["reason"])
+DOUBTS = counter(
+    "segue_watch_doubts", "Times that a mailbox was searched for the copy of what is in doubt", ["outcome"]
+)
+ERASED = counter("segue_inbound_erased", "Messages whose words were erased by their workspace's rule")
+OLDEST_RAW = gauge(
+    "segue_inbound_oldest_seconds", "Age of the oldest message with words, of workspaces that erase them"
+)
+STRAY_FILES = counter("segue_inbound_stray_files", "Files deleted that no message names")

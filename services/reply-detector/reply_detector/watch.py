@@ -15,14 +15,17 @@ from typing import Any, Protocol, TypeVar
 
 from chassis import faults
 from chassis.clock import Clock
-from chassis.documents import WatchedMailbox
+from chassis.documents import DoubtView, WatchedMailbox
 from chassis.errors import Retry
+from chassis.hosts import Guard
 from chassis.inbound import inbound_document, pointer
 from chassis.kafka import Record
+from chassis.oauth import Access, AccessLost, NoAccess, Tokens
 from chassis.retry import backoff
 from chassis.telemetry import fields
 from reply_detector import telemetry
 from reply_detector.cursors import Cursor, Folder, Standing
+from reply_detector.doubted import Doubted
 from reply_detector.imap import INBOX, Account, Connection, Fetched, ImapError, Listed, Opened, Trouble
 from reply_detector.settings import WatcherSettings
 from reply_detector.threads import Threads
@@ -63,6 +66,8 @@ class Keeps(Protocol):
     """What a watch needs of the database."""
 
     async def standing(self, mailbox: WatchedMailbox) -> Standing: ...
+
+    async def doubts(self, mailbox: WatchedMailbox, limit: int) -> list[DoubtView]: ...
 
     async def keep(self, inbound: Document, raw: bytes) -> bool: ...
 
@@ -113,6 +118,8 @@ class Means:
     tls: ssl.SSLContext
     threads: Threads
     lines: Lines
+    guard: Guard
+    tokens: Tokens
     jitter: Callable[[], float] = random.random
 
 
@@ -136,6 +143,7 @@ class Watch:
         self._is_known_well = False
         self._said_well_at = 0.0
         self._refused: Counter[tuple[Folder, int, int]] = Counter()
+        self._doubted = Doubted(mailbox, means.store, means.publisher, means.clock)
 
     def stop(self) -> None:
         """End `run` after the message in work."""
@@ -172,10 +180,10 @@ class Watch:
     async def _session(self) -> None:
         """From the connection to its end, or in poll without a line of our own until the next one is due."""
         self._was_slow = False
-        line = Connection(self._account(), self._means.tls)
+        account = await self._account()
         with self._means.lines.hold() as held:
+            line = await self._opened(account)
             try:
-                await self._step(line, "open", line.open)
                 sent = await self._step(line, "folders", line.sent_folder)
                 await self._look_at_all(line, sent)
                 if held:
@@ -186,6 +194,27 @@ class Watch:
                 line.release()
         if not held:
             await self._poll_pause()
+
+    async def _opened(self, account: Account) -> Connection:
+        """Connected and logged in. A token that is refused may have ended early: once, a new one is tried."""
+        try:
+            return await self._open(account)
+        except ImapError as error:
+            if error.trouble is not Trouble.CREDENTIALS or self.mailbox.imap.auth != "oauth2":
+                raise
+            fresh = await self._account(refused=account.password)
+            if fresh == account:
+                raise
+        return await self._open(fresh)
+
+    async def _open(self, account: Account) -> Connection:
+        line = Connection(account, self._means.tls, self._means.guard)
+        try:
+            await self._step(line, "open", line.open)
+        except BaseException:
+            line.release()
+            raise
+        return line
 
     async def _stay(self, line: Connection, sent: str | None) -> None:
         """Look whenever the server says so, and at all folders now and then."""
@@ -228,6 +257,7 @@ class Watch:
         """Every folder, INBOX last: it is the one that is idled in."""
         if sent is not None and sent != INBOX:
             await self._look_at_sent(line, sent)
+        await self._look_for_doubts(line, sent)
         await self._look(line, Folder.INBOX, INBOX)
         await self._succeed()
 
@@ -240,6 +270,36 @@ class Watch:
                 raise
             telemetry.TROUBLES.labels(error.trouble.value).inc()
             log.warning("no sent folder", extra=fields("watch.no_sent", mailbox_id=self.mailbox.id))
+
+    async def _look_for_doubts(self, line: Connection, sent: str | None) -> None:
+        """Whether what is in doubt has left its copy. A search that hangs ends one connection, and is not
+        made again for a while: it must not hide the answers.
+        """
+        doubts = await self._doubted.due()
+        if not doubts:
+            return
+        of_all = await self._step(line, "folders", line.folder_of_all)
+        places = list(dict.fromkeys(name for name in (sent, of_all) if name is not None))
+        for doubt in doubts:
+            await self._doubted.tell(doubt, *await self._copy_of(line, places, doubt))
+
+    async def _copy_of(
+        self, line: Connection, places: Sequence[str], doubt: DoubtView
+    ) -> tuple[str | None, list[str]]:
+        """Under which Message-ID there is a copy, and in which folders was looked."""
+        looked: list[str] = []
+        for place in places:
+            try:
+                seen = await self._step(line, "copies", partial(line.copy_of, place, doubt.message_id))
+            except ImapError as error:
+                if error.trouble is not Trouble.REFUSED:
+                    raise
+                telemetry.TROUBLES.labels(error.trouble.value).inc()
+                continue
+            looked.append(place)
+            if seen is not None:
+                return seen, looked
+        return None, looked
 
     # ---- one folder -----------------------------------------------------------------------------------
 
@@ -367,15 +427,30 @@ class Watch:
         self._standing = await self._means.store.standing(self.mailbox)
         self._is_known_well = False
 
-    def _account(self) -> Account:
+    async def _account(self, refused: str = "") -> Account:
+        """How to log in now; `refused`: an access token that was not taken."""
         imap = self.mailbox.imap
+        is_oauth = imap.auth in ("xoauth2", "oauth2")
         try:
-            password = self._means.decrypt(imap.secret)
-            return Account(
-                imap.host, imap.port, imap.security, imap.username, password, imap.auth == "xoauth2"
-            )
+            if imap.auth == "oauth2":
+                password = await self._token(refused)
+            else:
+                password = self._means.decrypt(imap.secret or "")
+            return Account(imap.host, imap.port, imap.security, imap.username, password, is_oauth)
         except ValueError as error:
             raise ImapError(Trouble.SETTINGS, str(error)) from error
+
+    async def _token(self, refused: str) -> str:
+        mailbox = self.mailbox
+        if mailbox.oauth is None:
+            raise ImapError(Trouble.SETTINGS, "the mailbox has no access to log in with")
+        try:
+            access = Access(mailbox.workspace_id, mailbox.id, mailbox.oauth)
+            return await self._means.tokens.token(access, refused)
+        except AccessLost as error:
+            raise ImapError(Trouble.CREDENTIALS, str(error)) from error
+        except NoAccess as error:
+            raise ImapError(Trouble.BUSY, str(error)) from error
 
     async def _step(
         self,

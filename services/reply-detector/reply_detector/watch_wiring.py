@@ -6,8 +6,10 @@ import ssl
 from collections.abc import AsyncIterator
 
 from chassis.health import clock_check, listening
+from chassis.hosts import Guard
 from chassis.kafka import Consumer, DeadLetters, Publisher, ensure_topics
 from chassis.kafka.topics import partition_count
+from chassis.oauth import Tokens, TokenStore
 from chassis.secrets import Secrets
 from chassis.service import Service
 from chassis.store import connect
@@ -39,15 +41,20 @@ async def watching(settings: WatcherSettings, service: Service) -> AsyncIterator
             await store.ensure_indexes()
         threads = Threads(settings.imap_threads)
         stack.callback(threads.close)
+        guard, secrets = Guard(settings.allowed_private_networks), Secrets(settings)
+        tokens = Tokens(TokenStore(database), secrets, guard, clock)
+        stack.push_async_callback(tokens.close)
         means = Means(
             settings,
             clock,
             store,
             publisher,
-            Secrets(settings).decrypt,
+            secrets.decrypt,
             ssl.create_default_context(cafile=settings.imap_tls_cafile),
             threads,
             Lines(settings.imap_connections),
+            guard,
+            tokens,
         )
         watcher = Watcher(
             store,

@@ -16,8 +16,9 @@ from reply_detector.classify import classify
 from reply_detector.decision import Policy
 from reply_detector.handlers import Detector
 from reply_detector.looking import Classify, Looking
-from reply_detector.mailboxes import BOUNCE, COMPLAINT, Limits, Mailboxes, Rate
+from reply_detector.mailboxes import Mailboxes
 from reply_detector.rates import Rates
+from reply_detector.retention import Retention
 from reply_detector.settings import DetectorSettings
 from reply_detector.store import DetectorStore
 from reply_detector.stream import InboundStream
@@ -48,11 +49,15 @@ async def wiring(settings: DetectorSettings, service: Service) -> AsyncIterator[
         parts = assemble(settings, clock, database, publisher)
         with service.stage("indexes"):
             await parts.store.ensure_indexes()
+        retention = Retention(database, clock, service.stopping)
+        with service.stage("retention indexes"):
+            await retention.store.ensure_indexes()
         stream = InboundStream(settings, parts.detector, DeadLetters(publisher))
         service.health.check("clock", clock_check(database, clock))
         service.health.check("agent", stream.unready)
         service.spawn("agent", stream.run, stop=stream.stop)
         service.periodic("inbound sweep", settings.inbound_sweep_seconds, parts.sweep.run)
+        service.periodic("retention sweep", settings.retention_sweep_seconds, retention.sweep)
         service.periodic("mailbox sweep", settings.mailbox_sweep_seconds, parts.mailboxes.sweep)
         yield
 
@@ -75,7 +80,7 @@ def assemble(
         patience_seconds=settings.inbound_patience_seconds,
         batch=settings.inbound_sweep_batch,
     )
-    mailboxes = Mailboxes(Rates(database), publisher, clock, limits_of(settings))
+    mailboxes = Mailboxes(Rates(database), publisher, clock, settings.mailbox_limits)
     return Parts(store, detector, sweep, mailboxes)
 
 
@@ -86,15 +91,4 @@ def policy_of(settings: DetectorSettings) -> Policy:
         soft=timedelta(days=settings.soft_bounce_hold_days),
         soft_limit=settings.soft_bounce_limit,
         manual=timedelta(days=settings.manual_mail_hold_days),
-    )
-
-
-def limits_of(settings: DetectorSettings) -> Limits:
-    """What the settings say about mailboxes."""
-    bounces = Rate(settings.mailbox_bounces, settings.mailbox_bounce_rate)
-    complaints = Rate(settings.mailbox_complaints, settings.mailbox_complaint_rate)
-    return Limits(
-        timedelta(days=settings.mailbox_window_days),
-        settings.mailbox_least_sent,
-        {BOUNCE: bounces, COMPLAINT: complaints},
     )

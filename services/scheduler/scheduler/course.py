@@ -1,7 +1,7 @@
 """What lies before an enrollment: its version's stages, planned for this person and this sender."""
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import lru_cache
@@ -10,18 +10,20 @@ from uuid import UUID
 
 from chassis.caps import Cap, caps_of
 from chassis.clock import Clock
-from chassis.documents import MailboxView, VersionView, WorkspaceView
+from chassis.documents import MailboxView, SmsNumberView, VersionView, WorkspaceView
+from chassis.numbers import choose_number
 from chassis.telemetry import counter
+from scheduler.conditions import Engaged, holds, stages_asked_about
 from scheduler.local_time import whole_second_up
 from scheduler.model import Document, Step
+from scheduler.open_time import TextHours, text_hours
 from scheduler.plan import NEVER_OPENS, Person, Place, Refused, Sender, plan
 from scheduler.search import Vacancy
 from scheduler.store import SchedulerStore
 from scheduler.trail import Reason
-from segue_contracts.ids import dispatch_id
+from segue_contracts.ids import dispatch_id, split_dispatch_id
 from segue_contracts.message import Channel
-from segue_contracts.prospect import Prospect
-from segue_contracts.sequence import MANUAL_CHANNELS, Condition, SequenceDocument, StageTiming, parse_sequence
+from segue_contracts.sequence import MANUAL_CHANNELS, SequenceDocument, Stage, parse_sequence
 from segue_contracts.timing import TEAM, TimeRange, parse_windows
 
 VERSIONS_KEPT = 1000
@@ -99,7 +101,24 @@ class Course:
             self.team_holidays,
             now,
             vacancy,
+            self.text_hours(index),
         )
+
+    def text_hours(self, index: int) -> TextHours | None:
+        """When the stage may reach the person's phone, of a text message."""
+        phone = self.prospect.get("phone")
+        if self.version.document.stages[index].channel is not Channel.SMS or not phone:
+            return None
+        return text_hours(phone, self.prospect.get("zone"))
+
+    def never_texts(self, enrollment_id: UUID, index: int, now: datetime) -> Refused | None:
+        """Why the stage at `index` can never be sent: it is a text message, and all its hours are quiet ones
+        of this phone.
+        """
+        if self.text_hours(index) is None:
+            return None
+        step = self.step(enrollment_id, index, now, now)
+        return step if isinstance(step, Refused) and step.code == NEVER_OPENS else None
 
     def or_wait(self, step: Step | Refused, index: int, now: datetime) -> Step | Refused:
         """Where no allowed time comes, a step that waits for a setting to change; `step` otherwise.
@@ -137,25 +156,12 @@ class Course:
         stages = enumerate(self.version.document.stages)
         return any(stage.address_field == address and self.wanted(index) for index, stage in stages)
 
-    def wanted(self, index: int) -> bool:
-        """Whether the stage's `when` holds for this person now."""
+    def wanted(self, index: int, engaged: Engaged | None = None) -> bool:
+        """Whether the stage's `when` holds for this person now, or may hold, where opens and clicks decide
+        and are not known.
+        """
         condition = self.version.document.stages[index].when
-        return condition is None or holds(condition, self.prospect)
-
-
-def holds(condition: Condition, prospect: Document) -> bool:
-    """Whether a `when` is true. Opens and clicks are not tracked: the api refuses what asks for them."""
-    if condition.has is not None:
-        name = condition.has
-        value = prospect.get(name) if name in Prospect.model_fields else None
-        return bool(value or any((prospect.get(kind) or {}).get(name) for kind in ("tokens", "dates")))
-    if condition.not_ is not None:
-        return not holds(condition.not_, prospect)
-    if condition.all is not None:
-        return all(holds(each, prospect) for each in condition.all)
-    if condition.any is not None:
-        return any(holds(each, prospect) for each in condition.any)
-    return False
+        return condition is None or holds(condition, self.prospect, engaged) is not False
 
 
 def sender_of(mailbox: MailboxView) -> Sender:
@@ -177,8 +183,10 @@ def _shared_step(
     return _step(version, index, base, "", Person(*place), sender, team_holidays)
 
 
-def _is_shared(stage: StageTiming) -> bool:
+def _is_shared(stage: Stage) -> bool:
     """Whether it is due at the same time for everybody of one place who has the same base."""
+    if stage.channel is Channel.SMS:  # each phone has its own hours
+        return False
     return stage.date is None and (stage.at is None or not isinstance(stage.at_time, TimeRange))
 
 
@@ -192,6 +200,7 @@ def _step(
     team_holidays: frozenset[date],
     now: datetime | None = None,
     vacancy: Vacancy | None = None,
+    texts: TextHours | None = None,
 ) -> Step | Refused:
     stage = version.document.stages[index]
     planned = plan(
@@ -205,6 +214,7 @@ def _step(
         first=index == 0,
         now=now,
         vacancy=vacancy,
+        texts=texts,
     )
     if isinstance(planned, Refused):
         return planned
@@ -246,6 +256,7 @@ class Courses:
         self._versions: OrderedDict[tuple[UUID, UUID, int], Version] = OrderedDict()
         self._mailboxes = _Recent(clock, self._read_mailbox)
         self._workspaces = _Recent(clock, store.workspace)
+        self._numbers = _Recent(clock, store.sms_numbers)
         self._team_holidays = _Recent(clock, self._read_team_holidays)
 
     async def version(self, workspace: UUID, sequence_id: UUID, version: int) -> Version | None:
@@ -281,8 +292,39 @@ class Courses:
         calendar = await self._store.calendar(workspace)
         return frozenset(map(date.fromisoformat, calendar.days if calendar else ()))
 
-    async def caps(self, e: Document) -> tuple[Cap, ...]:
-        """The sending limits over an enrollment's current stage; none over a task of a person."""
+    async def is_limited(self, e: Document) -> bool:
+        """Whether a sending limit may concern an enrollment's current stage, whoever the person is."""
+        if await self._caps(e):
+            return True
+        return Channel(e["channel"]) is Channel.SMS and bool(await self._limited_numbers(e["workspace_id"]))
+
+    async def caps(self, enrollments: Sequence[Document]) -> dict[UUID, tuple[Cap, ...]]:
+        """The sending limits over each enrollment's current stage; none over a task of a person."""
+        numbers = await self._numbers_of(enrollments)
+        return {e["_id"]: await self._caps(e, numbers.get(e["_id"])) for e in enrollments}
+
+    async def _limited_numbers(self, workspace: UUID) -> list[SmsNumberView]:
+        return [number for number in await self._numbers.get(workspace) if number.limits.any]
+
+    async def _numbers_of(self, enrollments: Sequence[Document]) -> dict[UUID, SmsNumberView]:
+        """The number that each one's text message goes from, where numbers of its workspace have limits."""
+        texts = [
+            e
+            for e in enrollments
+            if Channel(e["channel"]) is Channel.SMS and await self._limited_numbers(e["workspace_id"])
+        ]
+        if not texts:
+            return {}
+        used = await self._store.numbers_used({e["workspace_id"] for e in texts}, [e["_id"] for e in texts])
+        chosen: dict[UUID, SmsNumberView] = {}
+        for e in texts:
+            numbers = await self._numbers.get(e["workspace_id"])
+            number = choose_number(e["person_id"], e["owner_id"], numbers, used.get(e["_id"]))
+            if number is not None:
+                chosen[e["_id"]] = number
+        return chosen
+
+    async def _caps(self, e: Document, number: SmsNumberView | None = None) -> tuple[Cap, ...]:
         if Channel(e["channel"]) in MANUAL_CHANNELS:
             return ()
         version = await self.version(e["workspace_id"], e["sequence_id"], e["sequence_version"])
@@ -296,7 +338,24 @@ class Courses:
             sequence_id=e["sequence_id"],
             person_id=e["person_id"],
             is_first=e["stage_index"] == 0,
+            number=number,
         )
+
+    async def engaged(
+        self, due: Sequence[Document], courses: Mapping[UUID, Course]
+    ) -> dict[UUID, set[tuple[str, str]]]:
+        """What people did with the messages that decide whether the current stages are wanted."""
+        asked: set[str] = set()
+        for e in due:
+            if (course := courses.get(e["_id"])) is not None:
+                condition = course.version.document.stages[e["stage_index"]].when
+                asked |= {dispatch_id(e["_id"], stage) for stage in stages_asked_about(condition)}
+        found: dict[UUID, set[tuple[str, str]]] = {each: set() for each in courses}
+        if asked:
+            for each in await self._store.engagements({e["workspace_id"] for e in due}, asked):
+                enrollment, stage = split_dispatch_id(each.dispatch_id)
+                found[enrollment].add((each.kind, stage))
+        return found
 
     async def load(
         self, enrollments: Sequence[Document], versions: dict[UUID, int] | None = None

@@ -13,6 +13,7 @@ from chassis.clock import Clock
 from chassis.errors import Retry
 from chassis.kafka import Record
 from chassis.telemetry import counter, fields, histogram
+from scheduler.conditions import Engaged
 from scheduler.course import Course, Courses
 from scheduler.flights import Flights
 from scheduler.frontier import Frontier
@@ -140,10 +141,12 @@ class DueLoop:
         free = [e for e in waiting if e["_id"] not in over]
         now = self._clock.now()
         courses = await self._courses_where_needed(free, now)
+        engaged = await self._courses.engaged(free, courses)
         writes = [
             Write(e, change)
             for e in free
-            if e["_id"] in courses and (change := self._change(e, courses[e["_id"]], now)) is not None
+            if (course := courses.get(e["_id"])) is not None
+            and (change := self._change(e, course, engaged[e["_id"]], now)) is not None
         ]
         await self._outbox.commit(writes)
         moved = {w.enrollment["_id"] for w in writes}
@@ -151,10 +154,11 @@ class DueLoop:
 
     async def _within_limits(self, ready: list[Document]) -> list[Document]:
         """What has no limit, or room under it now; the rest gets the first free time, and room at it."""
-        limited = [e for some in _by_kind(ready) if await self._courses.caps(some[0]) for e in some]
+        limited = [e for some in _by_kind(ready) if await self._courses.is_limited(some[0]) for e in some]
         if not limited:
             return ready
-        caps = {e["_id"]: await self._courses.caps(e) for e in limited}
+        caps = await self._courses.caps(limited)
+        limited = [e for e in limited if caps[e["_id"]]]
         valid = await self._slots.valid(limited)
         wanted = [e for e in limited if e["_id"] not in valid]
         courses = await self._courses.load(wanted)
@@ -188,10 +192,10 @@ class DueLoop:
     def _late_policy(self, catch_up: CatchUp | None, e: Document, now: datetime) -> CatchUp | None:
         return late_policy(catch_up, was_due(e), now, late_after=self._tolerated)
 
-    def _change(self, e: Document, course: Course, now: datetime) -> Change | None:
+    def _change(self, e: Document, course: Course, engaged: Engaged, now: datetime) -> Change | None:
         """What happens instead of a dispatch, None if it goes."""
         index = e["stage_index"]
-        if not course.wanted(index):
+        if not course.wanted(index, engaged):
             return _skip(e, course, "when", now)
         policy = self._late_policy(course.version.document.timing_of(index).catch_up, e, now)
         if is_without_time(e):
@@ -299,7 +303,8 @@ def _hours(e: Document, course: Course) -> Hashable:
     """What decides when an enrollment's stage may go: who has the same ones finds the same times taken."""
     prospect = course.prospect
     where = prospect.get("zone"), prospect.get("country")
-    return e["sequence_id"], e["sequence_version"], e["stage_index"], e["mailbox_id"], where
+    index = e["stage_index"]
+    return e["sequence_id"], e["sequence_version"], index, e["mailbox_id"], where, course.text_hours(index)
 
 
 def _put_off(e: Document, step: Step | Refused, now: datetime) -> Change | None:

@@ -6,34 +6,39 @@ from datetime import datetime
 from uuid import UUID
 
 from chassis.clock import Clock
-from chassis.documents import SequenceView
+from chassis.documents import SequenceView, delegation_id, hold_id, hold_is_active
 from chassis.kafka import Record
-from chassis.secrets import Secrets
+from chassis.secrets import WARNING, Secrets
 from chassis.telemetry import counter
-from chassis.tokens import token_values
+from chassis.tokens import token_values, wrong_values
 from chassis.unsubscribing import sender_value
 from chassis.wording import words_of
-from scheduler.course import Course, Courses, sender_of
+from scheduler.course import Course, Courses, Version, sender_of
 from scheduler.model import Document, Step, enrolled
 from scheduler.outbox import Outbox, Publishes
 from scheduler.people import People, Told, company_of
 from scheduler.plan import Refused
+from scheduler.pools import choose_mailbox
 from scheduler.stops import Cause, Stops, cause_of
 from scheduler.store import SchedulerStore
 from scheduler.story import person_of, refused_event
-from segue_contracts.commands import Enroll
+from segue_contracts.commands import Enroll, HoldScope
 from segue_contracts.ids import shard
 from segue_contracts.sequence import AlreadyEnrolled
 
+CONSENT_ROUTE = "POST /v1/mailboxes/{id}/delegates"
 ENROLLS = counter("segue_scheduler_enrolls", "Enroll commands by what became of them", ["outcome"])
 
 
 @dataclass(slots=True)
 class Candidate:
-    """One enroll on its way; the first problem found ends it. `there`: the enrollment exists already."""
+    """One enroll on its way; the first problem found ends it, a warning does not. `there`: the enrollment
+    exists already.
+    """
 
     command: Enroll
     problems: list[Document] = field(default_factory=list)
+    warnings: list[Document] = field(default_factory=list)
     sequence: SequenceView | None = None
     course: Course | None = None
     step: Step | None = None
@@ -127,6 +132,7 @@ class Enrolling:
             course.mailbox.display_name,
             course.mailbox.signature,
             workspace.tokens if workspace else {},
+            course.mailbox.owner_tokens,
         )
 
     # ---- checks ---------------------------------------------------------------------------------
@@ -134,6 +140,7 @@ class Enrolling:
     async def _check(self, candidates: Sequence[Candidate]) -> None:
         await self._find_sequences(candidates)
         await self._check_suppressions([c for c in candidates if not c.problems])
+        await self._see_warnings(candidates)
         await self._check_stops([c for c in candidates if not c.problems])
         now = self._clock.now()
         for candidate in candidates:
@@ -154,17 +161,46 @@ class Enrolling:
                 candidate.refuse("sequence_archived", "the sequence is archived and takes nobody new")
             else:
                 candidate.sequence = sequence
-                await self._find_course(candidate, sequence)
+        await self._find_courses([c for c in candidates if not c.problems])
+        await self._check_consents([c for c in candidates if not c.problems])
 
-    async def _find_course(self, candidate: Candidate, sequence: SequenceView) -> None:
+    async def _find_courses(self, candidates: Sequence[Candidate]) -> None:
+        versions: dict[UUID, Version] = {}
+        for c in candidates:
+            assert c.sequence is not None
+            number = c.command.sequence_version or c.sequence.latest_version
+            version = await self._courses.version(c.command.workspace_id, c.sequence.id, number)
+            if version is None:
+                c.refuse("unknown_version", f"the sequence has no version {number}")
+            else:
+                versions[c.id] = version
+        pooled = [c for c in candidates if c.id in versions and len(versions[c.id].view.mailbox_ids) > 1]
+        earlier, resting = await self._around_pools(pooled, versions)
+        for c in candidates:
+            if c.id in versions:
+                pool, person = versions[c.id].view.mailbox_ids, person_of(c.command)
+                chosen = choose_mailbox(pool, person, earlier.get(person, ()), resting)
+                await self._find_course(c, versions[c.id], chosen)
+
+    async def _around_pools(
+        self, candidates: Sequence[Candidate], versions: Mapping[UUID, Version]
+    ) -> tuple[dict[UUID, list[UUID]], set[UUID]]:
+        """From which mailboxes these people were written to, and which of their pools' mailboxes rest."""
+        if not candidates:
+            return {}, set()
+        workspaces = {c.command.workspace_id for c in candidates}
+        holds = {
+            hold_id(HoldScope.MAILBOX, mailbox): mailbox
+            for c in candidates
+            for mailbox in versions[c.id].view.mailbox_ids
+        }
+        found, now = await self._store.holds(workspaces, set(holds)), self._clock.now()
+        resting = {holds[name] for name, hold in found.items() if hold_is_active(hold, now)}
+        people = {person_of(c.command) for c in candidates}
+        return await self._store.mailboxes_of(workspaces, people), resting
+
+    async def _find_course(self, candidate: Candidate, version: Version, chosen: UUID | None) -> None:
         command = candidate.command
-        number = command.sequence_version or sequence.latest_version
-        version = await self._courses.version(command.workspace_id, sequence.id, number)
-        if version is None:
-            candidate.refuse("unknown_version", f"the sequence has no version {number}")
-            return
-        pool = version.view.mailbox_ids
-        chosen = pool[person_of(command).int % len(pool)] if pool else None
         mailbox = await self._courses.mailbox(command.workspace_id, chosen) if chosen else None
         if mailbox is None:
             candidate.refuse("mailbox_missing", "the sequence's mailbox is not connected")
@@ -174,9 +210,41 @@ class Enrolling:
             version, mailbox, command.prospect.model_dump(mode="json"), team_holidays, sender_of(mailbox)
         )
 
+    async def _check_consents(self, candidates: Sequence[Candidate]) -> None:
+        """Whose mailbox would send has not taken back their consent; a hold says so."""
+        asked = {c.id: consent for c in candidates if (consent := _consent_of(c))}
+        if not asked:
+            return
+        found = await self._store.holds({c.command.workspace_id for c in candidates}, set(asked.values()))
+        now = self._clock.now()
+        for c in candidates:
+            hold = found.get(asked.get(c.id, ""))
+            if hold is not None and hold_is_active(hold, now):
+                assert c.course is not None
+                address = c.course.mailbox.address
+                c.refuse("consent_withdrawn", f"the user of {address} has to agree: {CONSENT_ROUTE}")
+
     async def _check_suppressions(self, candidates: Sequence[Candidate]) -> None:
         for candidate in await self.suppressed(candidates):
             candidate.refuse("suppressed", "the address, domain, company or phone must not be written to")
+
+    async def _see_warnings(self, candidates: Sequence[Candidate]) -> None:
+        """Whose company somebody wants to be warned of."""
+        ids = {
+            c.id: self._secrets.suppression_ids(c.command.workspace_id, WARNING, key)
+            for c in candidates
+            if (key := c.command.prospect.effective_company_key)
+        }
+        if not ids:
+            return
+        found = await self._store.suppression_reasons(
+            {c.command.workspace_id for c in candidates}, [i for some in ids.values() for i in some]
+        )
+        for c in candidates:
+            reason = next((found[i] for i in ids.get(c.id, ()) if i in found), None)
+            if reason is not None:
+                told = f"a warning of this company: {reason}"
+                c.warnings.append({"code": "company_warned", "detail": told})
 
     async def _check_stops(self, candidates: Sequence[Candidate]) -> None:
         for candidate, stop in await self._stops_over(candidates):
@@ -201,12 +269,18 @@ class Enrolling:
         course, command = candidate.course, candidate.command
         assert course is not None
         values = await self.values(command, course)
+        workspace = await self._courses.workspace(command.workspace_id)
+        for name, wrong in wrong_values(command.prospect.tokens, workspace.token_types if workspace else {}):
+            candidate.refuse("token_invalid", f"token {name}: {wrong}")
         for index, stage in enumerate(course.version.document.stages):
             if not course.wanted(index):
                 continue
             address = stage.address_field
             if address and not getattr(command.prospect, address):
                 candidate.refuse(f"{address}_missing", f"stage {stage.id} needs the prospect's {address}")
+            never = course.never_texts(candidate.id, index, now) if index else None
+            if never is not None:
+                candidate.refuse(never.code, f"stage {stage.id}: {never.detail}")
             for code, detail in words_of(stage, values).problems:
                 candidate.refuse(code, f"stage {stage.id}: {detail}")
         step = course.step(command.enrollment_id, 0, candidate.starts_at(now))
@@ -297,14 +371,16 @@ class Enrolling:
         if c.course is not None and prospect.email:
             values["sender"] = sender_value(c.course.mailbox.id, prospect.email)
         return tuple(
-            self._secrets.suppression_id(c.command.workspace_id, kind, value)
+            suppression_id
             for kind, value in values.items()
             if value
+            for suppression_id in self._secrets.suppression_ids(c.command.workspace_id, kind, value)
         )
 
 
 def _enrollment(c: Candidate, now: datetime, recorded_at: datetime) -> Document:
     command, course, step = c.command, c.course, c.step
+    assert c.sequence is not None
     assert course is not None
     assert step is not None
     assert c.person is not None
@@ -319,7 +395,8 @@ def _enrollment(c: Candidate, now: datetime, recorded_at: datetime) -> Document:
         "generation": command.generation,
         "company_id": company_id,
         **({"company_key": key} if key else {}),
-        "owner_id": course.version.view.owner_id,
+        **({"warnings": c.warnings} if c.warnings else {}),
+        "owner_id": c.sequence.owner_id,
         "mailbox_id": course.mailbox.id,
         "is_test": command.is_test,
         "command_id": command.event_id,
@@ -340,6 +417,16 @@ def _tell_of_those_there(candidates: Sequence[Candidate]) -> None:
             candidate.refuse("stopped", f"stopped before it was enrolled: {e['stop']['reason']}")
         else:
             candidate.refuse("already_enrolled", "enroll with a higher generation to enroll again")
+
+
+def _consent_of(c: Candidate) -> str | None:
+    """The hold that would say that the mailbox's user took back their consent; None for one's own mailbox."""
+    assert c.course is not None
+    assert c.sequence is not None
+    mailbox, owner = c.course.mailbox, c.sequence.owner_id
+    if mailbox.owner_id == owner:
+        return None
+    return hold_id(HoldScope.DELEGATION, delegation_id(mailbox.id, owner))
 
 
 def _refuses_others(c: Candidate) -> bool:

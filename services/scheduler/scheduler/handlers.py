@@ -33,6 +33,7 @@ from segue_contracts.commands import (
     Reschedule,
     SetCalendar,
     Stop,
+    Transfer,
     UpdatePerson,
 )
 from segue_contracts.events import EnrollmentStop, StageOutcome, StopReason
@@ -45,10 +46,11 @@ M = TypeVar("M")
 
 
 class SavesResults(Protocol):
-    """Where the answers to commands go."""
+    """Where the answers to commands go, and what a command changes by one write."""
 
     async def results(self, workspaces: Iterable[UUID], ids: Iterable[UUID]) -> dict[UUID, Document]: ...
     async def save_results(self, results: Sequence[Document]) -> None: ...
+    async def transfer(self, workspace: UUID, sequence_id: UUID, owner_id: UUID) -> None: ...
 
 
 class Commands:
@@ -108,6 +110,8 @@ class Commands:
                 await self._replans.set_calendar(command)
             case Replan():
                 await self._replans.ask(command)
+            case Transfer():
+                await self._results.transfer(command.workspace_id, command.sequence_id, command.owner_id)
             case MarkReplied():
                 return await self._wishes.mark_replied(command)
             case Correct():

@@ -55,7 +55,9 @@ class Holds:
 
     async def lift(self, command: Lift) -> None:
         """End a hold and bring back what it parked."""
-        lifted = {**_identity(command), "lifted_at": command.occurred_at, "by": command.issued_by}
+        at = command.occurred_at
+        # Of the two only `last_lifted_at` outlasts the next hold.
+        lifted = {**_identity(command), "lifted_at": at, "last_lifted_at": at, "by": command.issued_by}
         if await self._store.save_hold(lifted):
             await self._bring_back(lifted["_id"])
 

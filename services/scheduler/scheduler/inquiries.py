@@ -8,7 +8,9 @@ from uuid import UUID, uuid5
 
 from chassis.clock import Clock
 from chassis.desk import TOO_MUCH
+from chassis.documents import Footer, delegation_id
 from chassis.errors import Reject
+from chassis.footing import with_footer
 from chassis.inquiries import (
     ActiveHold,
     Collision,
@@ -40,7 +42,7 @@ from scheduler.plan import Refused
 from scheduler.store import SchedulerStore
 from scheduler.story import person_of
 from scheduler.wishes import Wishes
-from segue_contracts.commands import Migrate
+from segue_contracts.commands import HoldScope, Migrate
 from segue_contracts.message import Channel
 from segue_contracts.sequence import MANUAL_CHANNELS, Stage, Thread
 
@@ -49,13 +51,15 @@ MAX_SAID_CHARS = 4 * 1024 * 1024
 AT_ONCE = 2
 """Dry runs beside the due loop in one process; others wait for their turn, or for their time to be over."""
 HELD_FIELDS = {
-    "enrollment": "_id",
-    "person": "person_id",
-    "company": "company_id",
-    "sequence": "sequence_id",
-    "mailbox": "mailbox_id",
-    "workspace": "workspace_id",
+    "enrollment": ("_id",),
+    "person": ("person_id",),
+    "company": ("company_id",),
+    "sequence": ("sequence_id",),
+    "mailbox": ("mailbox_id",),
+    "workspace": ("workspace_id",),
+    "ownership": ("sequence_id", "mailbox_id"),
 }
+"""What an enrollment names of that which is held; of a consent it names mailbox and owner."""
 
 
 class Inquiries:
@@ -126,23 +130,36 @@ class Inquiries:
         today = day_of(zone, now)
         starts = [day_start(zone, today + n * ONE_DAY) for n in range(asked.days + 1)]
         rows = await self._store.ahead_of_mailbox(
-            asked.workspace_id, mailbox.id, starts[1:], await self._held(asked.workspace_id, now)
+            asked.workspace_id, mailbox.id, starts[1:], await self._held(asked.workspace_id, mailbox.id, now)
         )
         return Forecast(
             mailbox_id=mailbox.id,
             zone=zone.key,
             as_of=now,
             days=[
-                DayAhead(date=today + timedelta(n), starts_at=starts[n], **_load(rows, n))
+                DayAhead(
+                    date=today + timedelta(n),
+                    starts_at=starts[n],
+                    limit=mailbox.limits.on(today + timedelta(n)),
+                    **_load(rows, n),
+                )
                 for n in range(asked.days)
             ],
             later=sum(count for span, _, _, count in rows if span >= asked.days),
         )
 
-    async def _held(self, workspace: UUID, now: datetime) -> dict[str, list[UUID]]:
+    async def _held(self, workspace: UUID, mailbox: UUID, now: datetime) -> dict[str, list[UUID]]:
+        """What is held now, by the field of an enrollment that names it; of consents, the mailbox's."""
         held: dict[str, list[UUID]] = {}
+        consents: set[UUID] = set()
         for hold in await self._store.active_holds([workspace], now):
-            held.setdefault(HELD_FIELDS[hold["scope"]], []).append(hold["scope_id"])
+            if hold["scope"] == HoldScope.DELEGATION:
+                consents.add(hold["scope_id"])
+            for field in HELD_FIELDS.get(hold["scope"], ()):
+                held.setdefault(field, []).append(hold["scope_id"])
+        if consents:
+            owners = await self._store.owners_at(workspace, mailbox)
+            held["owner_id"] = [each for each in owners if delegation_id(mailbox, each) in consents]
         return held
 
     # ---- dry run --------------------------------------------------------------------------------
@@ -156,7 +173,9 @@ class Inquiries:
             people: list[Rehearsed] = []
             room = MAX_SAID_CHARS
             for candidate in candidates:
-                person = await self._rehearse(candidate, around, candidate.id in suppressed)
+                person = await self._rehearse(
+                    candidate, around, candidate.id in suppressed, asked.unsubscribe_url
+                )
                 room -= sum(len(stage.text or "") for stage in person.stages)
                 if room < 0:
                     raise Reject(TOO_MUCH, "more text than fits into one answer")
@@ -171,20 +190,26 @@ class Inquiries:
         ids = {person_of(c.command) for c in candidates} | {each["_id"] for each in others}
         return _Around(others, await self._store.live_of_people(workspaces, ids))
 
-    async def _rehearse(self, c: Candidate, around: "_Around", suppressed: bool) -> Rehearsed:
+    async def _rehearse(
+        self, c: Candidate, around: "_Around", suppressed: bool, unsubscribe_url: str | None
+    ) -> Rehearsed:
         same = around.same_address(c)
         course = c.course
         stages: list[StageSaid] = []
         if course is not None:
             values = await self._enrolling.values(c.command, course)
             ahead = stages_ahead(course, c.id, (), c.starts_at(self._clock.now()))
-            stages = said(course, ahead, values)
+            workspace = await self._courses.workspace(c.command.workspace_id)
+            footer = workspace.footer if workspace else Footer()
+            page = unsubscribe_url if footer.link else None
+            stages = [_as_sent(stage, footer, page, values) for stage in said(course, ahead, values)]
         return Rehearsed(
             enrollment_id=c.id,
             person_id=person_of(c.command),
             external_id=c.command.prospect.external_id,
             would_enroll=not c.problems,
             problems=_refusals(c.problems),
+            warnings=_refusals(c.warnings),
             suppressed=suppressed,
             already_enrolled=c.there is not None and not c.there.get("tombstone"),
             same_address=same,
@@ -296,6 +321,13 @@ def said(course: Course, ahead: Sequence[StageAhead], values: Mapping[str, str])
         problems = [Refusal(code=code, detail=detail) for code, detail in words.problems]
         found.append(StageSaid(**dict(each), subject=subject, text=words.text, problems=problems))
     return found
+
+
+def _as_sent(stage: StageSaid, footer: Footer, page: str | None, values: Mapping[str, str]) -> StageSaid:
+    """A mail with the footer below its text, as it goes out."""
+    if stage.text is None or stage.channel != Channel.EMAIL:
+        return stage
+    return stage.model_copy(update={"text": with_footer(stage.text, footer, page, values)})
 
 
 def _subject(

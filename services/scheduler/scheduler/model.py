@@ -8,8 +8,8 @@ from typing import Any
 from uuid import UUID
 
 from chassis.documents import hold_id
+from segue_contracts.events import OPTED_OUT, Outcome, StageOutcome
 from segue_contracts.events import EnrollmentEventType as Event
-from segue_contracts.events import Outcome, StageOutcome
 from segue_contracts.message import Channel
 
 Document = dict[str, Any]
@@ -137,8 +137,10 @@ class Verdict(StrEnum):
     COMPLETE = "complete"
     RETRY = "retry"
     AWAIT_TASK = "await_task"
+    NOTE_OVERDUE = "note_overdue"
     DOUBT = "doubt"
     STOP_BOUNCED = "stop_bounced"
+    STOP_OPTED_OUT = "stop_opted_out"
     STOP_SUPPRESSED = "stop_suppressed"
     STOP_REPLIED = "stop_replied"
     FAIL = "fail"
@@ -175,12 +177,17 @@ def judge(e: Document, outcome: StageOutcome) -> Verdict:
             return Verdict.STOP_REPLIED
         case Outcome.SENT | Outcome.TASK_DONE | Outcome.TASK_SKIPPED:
             return Verdict.COMPLETE
+        case Outcome.REJECTED if outcome.reason == OPTED_OUT:
+            return Verdict.STOP_OPTED_OUT
         case Outcome.REJECTED:
             return Verdict.STOP_BOUNCED if outcome.bounced else Verdict.FAIL
         case Outcome.DEFERRED | Outcome.WITHDRAWN:
             return _judge_return(state, e, outcome)
         case Outcome.TASK_OPENED:
             return Verdict.AWAIT_TASK if state is State.DISPATCHED else Verdict.NO_MATCH_STATE
+        case Outcome.TASK_OVERDUE:
+            told = state is not State.AWAITING_TASK or e.get("told_overdue") == outcome.stage_id
+            return Verdict.NO_MATCH_STATE if told else Verdict.NOTE_OVERDUE
         case Outcome.IN_DOUBT:
             return Verdict.DOUBT if state is State.DISPATCHED else Verdict.NO_MATCH_STATE
     raise AssertionError(outcome.event_type)
@@ -202,16 +209,26 @@ _WAITING = ("parked_by", "pending")
 
 def completed(e: Document, outcome: StageOutcome, following: Step | None) -> Change:
     """The current stage is completed; `following` is the next step, None after the last one."""
-    at, skipped = outcome.occurred_at, outcome.event_type is Outcome.TASK_SKIPPED
+    told = _told_complete(e, outcome)
+    return _onward(e, COMPLETING[outcome.event_type], told, outcome.occurred_at, following)
+
+
+def answered(e: Document, outcome: StageOutcome, stop: Change) -> Change:
+    """`stop`, by the person's answer while the task was done: the task's own event comes first."""
+    return replace(stop, chapters=(_told_complete(e, outcome), *stop.chapters))
+
+
+def _told_complete(e: Document, outcome: StageOutcome) -> Document:
+    at = outcome.occurred_at
     told = {
         Outcome.SENT: Event.STAGE_SENT,
         Outcome.TASK_DONE: Event.TASK_DONE,
         Outcome.TASK_SKIPPED: Event.STAGE_SKIPPED,
     }[outcome.event_type]
     facts = {"scheduled_for": e.get("planned_at"), "reason": outcome.reason or None}
-    if not skipped:
+    if outcome.event_type is not Outcome.TASK_SKIPPED:
         facts["sent_at"] = at
-    return _onward(e, COMPLETING[outcome.event_type], chapter(told, at, e, **facts), at, following)
+    return chapter(told, at, e, **facts)
 
 
 def skipped(e: Document, at: datetime, reason: str, following: Step | None) -> Change:
@@ -278,6 +295,12 @@ def awaiting_task(e: Document, outcome: StageOutcome, ask_again_at: datetime) ->
     to = move(e, Trigger.TASK_OPENED, State.AWAITING_TASK)
     told = chapter(Event.TASK_OPENED, outcome.occurred_at, e, scheduled_for=e.get("planned_at"))
     return Change(to, {"due_at": ask_again_at}, (), (told,))
+
+
+def overdue(e: Document, outcome: StageOutcome) -> Change:
+    """The open task is overdue: no transition, told once for each task."""
+    told = chapter(Event.TASK_OVERDUE, outcome.occurred_at, e, scheduled_for=e.get("planned_at"))
+    return Change(State(e["state"]), {"told_overdue": e["stage_id"]}, (), (told,))
 
 
 def in_doubt(e: Document, outcome: StageOutcome, ask_again_at: datetime) -> Change:

@@ -1,12 +1,16 @@
-"""The open time of one plan: the allowed local days and their open hours, for stage and sender together."""
+"""The open time of one plan: the allowed local days and their open hours, for stage, sender and phone."""
 
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
+from functools import lru_cache
 from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
+from chassis.secrets import plain_phone
+from chassis.sms_text import Awake, NumberError, awake, parse_number, zones_of
+from chassis.zones import find_zone
 from scheduler.calendars import Calendars
-from scheduler.local_time import ONE_DAY, day_of, day_start, instant
+from scheduler.local_time import ONE_DAY, ONE_SECOND, day_of, day_start, instant
 from scheduler.trail import Closed
 from segue_contracts.timing import ALWAYS_OPEN, Windows
 
@@ -44,6 +48,47 @@ class SenderHours:
 
 
 @dataclass(frozen=True)
+class TextHours:
+    """When a phone gets text messages: the hours of its country, in each zone where it may be."""
+
+    rule: Awake
+    zones: tuple[ZoneInfo, ...]
+
+    def spans(self, within: Span) -> list[Span]:
+        """The parts of `within` in which it may be texted, in order."""
+        found = [within]
+        for zone in self.zones:
+            found = [part for span in found for part in self._awake(zone, span)]
+        return found
+
+    def _awake(self, zone: ZoneInfo, within: Span) -> list[Span]:
+        day, last = day_of(zone, within.start), day_of(zone, within.end)
+        parts: list[Span] = []
+        while day <= last:
+            if (hours := self.rule.days[day.weekday()]) is not None:
+                begin, end = (instant(zone, day, 60 * at.hour + at.minute) for at in hours)
+                _append(parts, cut(Span(begin, end), within))
+            day += ONE_DAY
+        return parts
+
+
+@lru_cache(maxsize=10_000)  # each of a person's stages asks
+def text_hours(phone: str, zone_name: str | None) -> TextHours | None:
+    """The hours of a phone, in its owner's zone, or where that is unknown in all that the number may be in;
+    where no hour suits all of them, in the first. None for what is no number: nothing is sent to it.
+    """
+    try:
+        number = parse_number(plain_phone(phone))
+    except NumberError:
+        return None
+    names = (zone_name,) if find_zone(zone_name) else zones_of(number.e164)
+    zones = tuple(zone for name in names if (zone := find_zone(name)) is not None)
+    hours = TextHours(awake(number.country), zones)
+    week = Span(datetime(2026, 1, 5, tzinfo=UTC), datetime(2026, 1, 12, tzinfo=UTC))
+    return hours if hours.spans(week) else TextHours(hours.rule, zones[:1])
+
+
+@dataclass(frozen=True)
 class OpenTime:
     """Weekdays, holidays and windows; `closed` and `spans` answer for one local day of `zone` at a time."""
 
@@ -54,6 +99,7 @@ class OpenTime:
     calendars: Calendars
     windows: Windows
     sender: SenderHours
+    texts: TextHours | None = None  # of a text message
 
     def closed(self, day: date) -> Closed | None:
         """Why the whole day is excluded by weekdays or holidays, or None."""
@@ -68,13 +114,17 @@ class OpenTime:
     def spans(self, day: date) -> list[Span]:
         """The open time of a day that is not `closed`, in order; never longer than the local day."""
         own = window_spans(self.zone, day, self.windows)
-        return [span for window in own for span in self.sender.spans(window)]
+        spans = [span for window in own for span in self.sender.spans(window)]
+        return spans if self.texts is None else [part for span in spans for part in self.texts.spans(span)]
 
     def why_shut(self, at: datetime) -> Closed:
         """Why an instant on an allowed day is outside the open time."""
         own = window_spans(self.zone, day_of(self.zone, at), self.windows)
         if not any(span.start <= at < span.end for span in own):
             return Closed("window", "outside the sending hours")
+        instantly = Span(at, at + ONE_SECOND)
+        if self.texts is not None and self.sender.spans(instantly) and not self.texts.spans(instantly):
+            return Closed("window", "it is night where the phone is: text messages wait")
         if day_of(self.sender.zone, at) in self.sender.time_off:
             return Closed("window", "the sender is off")
         return Closed("window", "outside the sender's own hours")

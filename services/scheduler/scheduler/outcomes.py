@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID, uuid5
 
@@ -22,6 +23,7 @@ OUTCOMES = counter("segue_scheduler_outcomes", "Outcomes by what they meant", ["
 UNKNOWN = "no_match_unknown"
 STOPPING = {
     Verdict.STOP_BOUNCED: "bounced",
+    Verdict.STOP_OPTED_OUT: "unsubscribed",
     Verdict.STOP_SUPPRESSED: "suppressed",
     Verdict.STOP_REPLIED: "replied",
 }
@@ -100,7 +102,10 @@ class Outcomes:
 
     def _write(self, e: Document, outcome: StageOutcome, verdict: Verdict, course: Course | None) -> Write:
         if verdict in STOPPING:
-            return self._stops.write(e, _cause(e, outcome, verdict), recall=False)
+            write = self._stops.write(e, _cause(e, outcome, verdict), recall=False)
+            if verdict is Verdict.STOP_REPLIED:
+                return replace(write, change=model.answered(e, outcome, write.change))
+            return write
         return Write(e, self._change(e, outcome, verdict, course))
 
     def _change(self, e: Document, outcome: StageOutcome, verdict: Verdict, course: Course | None) -> Change:
@@ -108,6 +113,8 @@ class Outcomes:
         match verdict:
             case Verdict.AWAIT_TASK:
                 return model.awaiting_task(e, outcome, ask_again_at)
+            case Verdict.NOTE_OVERDUE:
+                return model.overdue(e, outcome)
             case Verdict.DOUBT:
                 return model.in_doubt(e, outcome, ask_again_at)
             case Verdict.RECALL_CONFIRMED:
@@ -180,7 +187,11 @@ def _cause(e: Document, outcome: StageOutcome, verdict: Verdict) -> Cause:
 def _reach(
     e: Document, outcome: StageOutcome, verdict: Verdict, course: Course | None
 ) -> tuple[Cause, Scope, object] | None:
-    """A stop that reaches further than this enrollment, by the sequence's own rules."""
+    """A stop that reaches further than this enrollment, by the sequence's own rules; whoever has opted out is
+    left alone by all of them.
+    """
+    if verdict is Verdict.STOP_OPTED_OUT:
+        return scoped(e, _cause(e, outcome, verdict), Scope.PERSON)
     if course is None or verdict not in (Verdict.STOP_BOUNCED, Verdict.STOP_REPLIED):
         return None
     rules = course.version.document.stop

@@ -21,7 +21,7 @@ from scheduler.local_time import (
     say_time,
     whole_second_up,
 )
-from scheduler.open_time import FRIDAY, OpenTime, SenderHours
+from scheduler.open_time import FRIDAY, OpenTime, SenderHours, TextHours
 from scheduler.search import SEARCH_DAYS, Acceptable, Search, Start, Vacancy
 from scheduler.trail import Reason, Rule, Trail, say_some
 from segue_contracts.sequence import CatchUp, Holidays, PlainDays, StageTiming, Timing
@@ -121,18 +121,20 @@ def plan(
     first: bool = False,
     now: datetime | None = None,
     vacancy: Vacancy | None = None,
+    texts: TextHours | None = None,
 ) -> Planned | Refused:
     """When the stage is due, or why never. Only a naive `base` or `now` raises (`ValueError`).
 
     `first` chooses the default of `after`. `now` plans a late stage again: from now through time of day,
     days, windows and caps, without counting its delay or its date once more. `vacancy` is asked for the
     first free instant of acceptable spans, in the order of preference; without it the first one is taken.
+    `texts`: of a text message, the hours of the phone that it goes to.
     """
     base = whole_second_up(base)
     now = None if now is None else max(base, whole_second_up(now))
     try:
         _check_years(base, now)
-        planning = _Planning(stage, timing, base, now, person, sender, team_holidays, first)
+        planning = _Planning(stage, timing, base, now, person, sender, team_holidays, first, texts)
         return planning.find(dispatch_id, vacancy)
     except _Refusal as refusal:
         return refusal.refused
@@ -167,7 +169,9 @@ class _Planning:
         sender: Sender,
         team_holidays: frozenset[date],
         first: bool,
+        texts: TextHours | None,
     ) -> None:
+        self.texts = texts
         self.stage, self.timing, self.base, self.now = stage, timing, base, now
         self.person, self.sender = person, sender
         self.at, self.on_date = stage.at_time, stage.on_date
@@ -185,6 +189,8 @@ class _Planning:
         best = next(found, None)
         if best is None:
             told = f"no allowed time within {SEARCH_DAYS} days of {self._say(start.at)}"
+            if self.texts is not None:
+                told += ": leave some of the hours in which the phone may be texted"
             raise _Refusal(NEVER_OPENS, told)
         reasons, at, send_before = self.trail.reasons(), best.span.start, best.open_end
         if vacancy is not None:
@@ -331,6 +337,7 @@ class _Planning:
             calendars=self.calendars,
             windows=ALWAYS_OPEN if hours.windows is None else hours.open_windows,
             sender=self._sender_hours(),
+            texts=self.texts,
         )
 
     def _sender_hours(self) -> SenderHours:

@@ -3,8 +3,12 @@
 A cap of n messages in w seconds is broken exactly when n + 1 of its instants lie within less than w. So each
 n taken instants that lie within less than w, the first at a and the last at b, fill everything between b - w
 and a + w. These spans are kept merged: the next free instant is one look-up, however many are taken.
+
+A cap that holds until an instant concerns the windows whose last message goes before it: groups that end
+later fill nothing, and no span reaches over it.
 """
 
+import sys
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 
@@ -16,7 +20,7 @@ class Room:
 
     def __init__(self, caps: Iterable[Cap], taken: Iterable[int] = ()) -> None:
         self._taken = sorted(taken)
-        self._full = [_Full(cap.count, cap.seconds) for cap in caps]
+        self._full = [_Full(cap.count, cap.seconds, cap.until) for cap in caps]
         for full in self._full:
             for first in range(len(self._taken) - full.count + 1):
                 full.fill(self._taken, first, first)
@@ -42,9 +46,10 @@ class Room:
 class _Full:
     """The spans `[start, end)` that one cap leaves no room in: sorted, and apart from one another."""
 
-    def __init__(self, count: int, seconds: int) -> None:
+    def __init__(self, count: int, seconds: int, until: int | None) -> None:
         self.count = count
         self._seconds = seconds
+        self._until = sys.maxsize if until is None else until
         self._starts: list[int] = []
         self._ends: list[int] = []
 
@@ -61,10 +66,11 @@ class _Full:
             index
             for index in range(first, last + 1)
             if taken[index + self.count - 1] - taken[index] < self._seconds
+            and taken[index + self.count - 1] < self._until
         ]
         if crowded:
             start = taken[crowded[0] + self.count - 1] - self._seconds + 1
-            self._add(start, taken[crowded[-1]] + self._seconds)
+            self._add(start, min(taken[crowded[-1]] + self._seconds, self._until))
 
     def _add(self, start: int, end: int) -> None:
         """Merge a span into the others."""

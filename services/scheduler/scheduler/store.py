@@ -13,7 +13,16 @@ from typing import Any
 from uuid import UUID
 
 from chassis import documents as names
-from chassis.documents import CalendarView, MailboxView, SequenceView, VersionView, WorkspaceView
+from chassis.documents import (
+    CalendarView,
+    EngagementView,
+    MailboxView,
+    SequenceView,
+    SmsNumberView,
+    TextedView,
+    VersionView,
+    WorkspaceView,
+)
 from chassis.retry import retrying
 from chassis.store import Database, Index, UpdateOne, its_own
 from scheduler.model import Change, Document, State
@@ -93,9 +102,12 @@ class SchedulerStore:
         self._versions = database.collection(names.SEQUENCE_VERSIONS)
         self._mailboxes = database.collection(names.MAILBOXES)
         self._workspaces = database.collection(names.WORKSPACES)
+        self._sms_numbers = database.collection(names.SMS_NUMBERS)
+        self._deliveries = database.collection(names.DELIVERIES)
         self._calendars = database.collection(names.CALENDARS)
         self._replans = database.collection(names.REPLANS)
         self._outbox = database.collection(names.OUTBOX)
+        self._engagements = database.collection(names.ENGAGEMENTS)
 
     # ---- enrollments ----------------------------------------------------------------------------
 
@@ -125,6 +137,20 @@ class SchedulerStore:
         """Live enrollments of these people."""
         found = {"person_id": {"$in": list(people)}, "ended": False}
         return await self._enrollments.find(_within(workspaces, found), projection=WITHOUT_HISTORY)
+
+    async def mailboxes_of(
+        self, workspaces: Iterable[UUID], people: Iterable[UUID]
+    ) -> dict[UUID, list[UUID]]:
+        """The mailboxes of each person's enrollments, ended ones too, the oldest first."""
+        found = await self._enrollments.find(
+            _within(workspaces, {"person_id": {"$in": list(people)}}),
+            projection={"person_id": 1, "mailbox_id": 1},
+            sort=[("created_at", 1), ("_id", 1)],
+        )
+        mailboxes: dict[UUID, list[UUID]] = {}
+        for e in found:
+            mailboxes.setdefault(e["person_id"], []).append(e["mailbox_id"])
+        return mailboxes
 
     async def ahead_of_mailbox(
         self, workspace: UUID, mailbox: UUID, edges: Sequence[datetime], held: Mapping[str, Sequence[UUID]]
@@ -360,6 +386,27 @@ class SchedulerStore:
             return True
         return await self._holds.update_one(older, {"$set": {k: v for k, v in hold.items() if k != "_id"}})
 
+    async def owners_at(self, workspace: UUID, mailbox_id: UUID) -> list[UUID]:
+        """Whose enrollments write from the mailbox."""
+        rows = await self._enrollments.aggregate(
+            [
+                {"$match": {"workspace_id": workspace, "mailbox_id": mailbox_id, "ended": False}},
+                {"$group": {"_id": "$owner_id"}},
+            ]
+        )
+        return [row["_id"] for row in rows]
+
+    async def transfer(self, workspace: UUID, sequence_id: UUID, owner_id: UUID) -> None:
+        """All in the sequence are the new owner's, who is told of late answers too; no other write sets one.
+
+        Broken off, a repetition goes on with the rest.
+        """
+        others = {"$ne": owner_id}
+        await self._enrollments.update_many(
+            {"workspace_id": workspace, "sequence_id": sequence_id, "owner_id": others},
+            {"$set": {"owner_id": owner_id}},
+        )
+
     async def parked_holds(self) -> list[Document]:
         """Every hold that some enrollment is parked under."""
         ids = await self._enrollments.aggregate(
@@ -495,6 +542,12 @@ class SchedulerStore:
         )
         return {doc["_id"] for doc in found}
 
+    async def suppression_reasons(self, workspaces: Iterable[UUID], ids: Iterable[str]) -> dict[str, str]:
+        """Why each of these exists, of those that do."""
+        query = _within(workspaces, {"_id": {"$in": list(ids)}})
+        found = await self._suppressions.find(query, projection={"reason": 1})
+        return {doc["_id"]: doc["reason"] for doc in found}
+
     async def results(self, workspaces: Iterable[UUID], ids: Iterable[UUID]) -> dict[UUID, Document]:
         """What became of these commands, where that is known."""
         return _by_id(await self._results.find(_within(workspaces, {"_id": {"$in": list(ids)}})))
@@ -518,12 +571,33 @@ class SchedulerStore:
         doc = await self._versions.find_one(query, projection=VersionView.PROJECTION)
         return VersionView.read(doc) if doc else None
 
+    async def engagements(
+        self, workspaces: Iterable[UUID], dispatch_ids: Iterable[str]
+    ) -> list[EngagementView]:
+        """What people, as far as can be told, did with these messages."""
+        query = _within(workspaces, {"dispatch_id": {"$in": list(dispatch_ids)}, "human": {"$gt": 0}})
+        found = await self._engagements.find(query, projection=EngagementView.PROJECTION)
+        return [EngagementView.read(doc) for doc in found]
+
     async def mailbox(self, workspace: UUID, mailbox_id: UUID) -> MailboxView | None:
         """A sending identity."""
         doc = await self._mailboxes.find_one(
             {"_id": mailbox_id, "workspace_id": workspace}, projection=MailboxView.PROJECTION
         )
         return MailboxView.read(doc) if doc else None
+
+    async def sms_numbers(self, workspace: UUID) -> tuple[SmsNumberView, ...]:
+        """The phone numbers that can send."""
+        found = await self._sms_numbers.find({"workspace_id": workspace}, projection=SmsNumberView.PROJECTION)
+        return tuple(number for number in map(SmsNumberView.read, found) if number.can_send)
+
+    async def numbers_used(self, workspaces: Iterable[UUID], enrollments: Iterable[UUID]) -> dict[UUID, UUID]:
+        """From which number each enrollment's latest text message went, or was about to."""
+        wanted = {"enrollment_id": {"$in": list(enrollments)}, "number_id": {"$exists": True}}
+        found = await self._deliveries.find(
+            _within(workspaces, wanted), projection=TextedView.PROJECTION, sort=[("transmitted_at", 1)]
+        )
+        return {texted.enrollment_id: texted.number_id for texted in map(TextedView.read, found)}
 
     async def workspace(self, workspace: UUID) -> WorkspaceView | None:
         """The organisation."""

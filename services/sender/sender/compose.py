@@ -5,11 +5,12 @@ import binascii
 import hashlib
 import hmac
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Final
+from urllib.parse import quote
 
 import idna
 
@@ -26,6 +27,9 @@ _MAX_URI_BYTES: Final = 900
 _MAX_ID_BYTES: Final = 900
 _MAX_ADDRESS_OCTETS: Final = 254  # RFC 5321 4.5.3.1.3, without the angle brackets
 _MAX_LOCAL_OCTETS: Final = 64
+_MAX_FILENAME_BYTES: Final = 200
+MAX_MAIL_BYTES: Final = 26 * 1024 * 1024
+"""Of a whole message: 18 MiB of attachments in base64, and room for the rest."""
 
 
 class ComposeError(ValueError):
@@ -44,9 +48,10 @@ class Address:
 class Mail:
     """What an e-mail is made of; `date` must be aware.
 
+    `html` says the same as `text` (multipart/alternative). `attachments` are entities, written by `attached`.
     `references` are the parent's own references, oldest first; the parent itself is `in_reply_to`.
     `unsubscribe` holds the URIs of List-Unsubscribe, https before mailto; an https one makes it one-click
-    (RFC 8058). `text` may have any line ends.
+    (RFC 8058). `text` and `html` may have any line ends.
     """
 
     sender: Address
@@ -59,6 +64,8 @@ class Mail:
     references: tuple[str, ...] = ()
     reply_to: Address | None = None
     unsubscribe: tuple[str, ...] = ()
+    html: str | None = None
+    attachments: tuple[bytes, ...] = ()
 
 
 def compose(mail: Mail, *, smtputf8: bool = False) -> bytes:
@@ -69,7 +76,7 @@ def compose(mail: Mail, *, smtputf8: bool = False) -> bytes:
     Pure ASCII, so that no server need offer 8BITMIME, unless `smtputf8` and an address has a non-ASCII local
     part (RFC 6532). Not dot-stuffed. Raises ComposeError.
     """
-    entity_headers, body = _text_entity(mail.text)
+    entity_headers, body = _entity(mail)
     lines = [
         b"From: ",
         _own_mailbox_field("From", mail.sender, smtputf8),
@@ -93,7 +100,25 @@ def compose(mail: Mail, *, smtputf8: bool = False) -> bytes:
     if mail.unsubscribe:
         lines += _unsubscribe_fields(mail.unsubscribe)
     lines += b"\r\nMIME-Version: 1.0\r\n", entity_headers, b"\r\n\r\n", body
+    if len(body) > MAX_MAIL_BYTES:
+        raise ComposeError(f"the mail is larger than {MAX_MAIL_BYTES // 1024**2} MiB")
     return b"".join(lines)
+
+
+def attached(filename: str, content_type: str, content: bytes) -> bytes:
+    """Write a file as a MIME entity: base64, its name in UTF-8 (RFC 2231). Raises ComposeError."""
+    _refuse_unfit("filename", filename)
+    if not filename or len(filename.encode()) > _MAX_FILENAME_BYTES or re.search(r'["/\\\\]', filename):
+        raise ComposeError("filename: empty, too long, or with a quote or slash")
+    if not _CONTENT_TYPE.fullmatch(content_type):
+        raise ComposeError("Content-Type: not a content type")
+    charset = b'; charset="utf-8"' if content_type.startswith("text/") else b""
+    named = f'filename="{filename}"' if filename.isascii() else f"filename*=utf-8''{quote(filename, safe='')}"
+    head = (
+        b"Content-Type: %b%b\r\nContent-Transfer-Encoding: base64\r\n"
+        b"Content-Disposition: attachment;\r\n %b\r\n\r\n"
+    )
+    return head % (content_type.encode(), charset, named.encode()) + _base64_lines(content)
 
 
 def message_id(key: bytes, dispatch_id: str, domain: str) -> str:
@@ -332,6 +357,41 @@ def _word_room(indent: int) -> int:
 
 # --- the body
 
+_CONTENT_TYPE = re.compile(r"[a-z0-9]{1,30}/[a-z0-9.+-]{1,80}")
+
+
+def _entity(mail: Mail) -> tuple[bytes, bytes]:
+    """Write what the mail says as one MIME entity, its fields and its body apart."""
+    text = _text_entity(mail.text)
+    if mail.html is None and not mail.attachments:
+        return text
+    digest = hashlib.blake2b(mail.message_id.encode(), digest_size=12).hexdigest().encode()
+    readable = [text] if mail.html is None else [text, _text_entity(mail.html, "html")]
+    while any(digest in body for _, body in readable):  # base64 has no "_", so the files can't have it
+        digest += b"x"
+    entity = text
+    if mail.html is not None:
+        entity = _multipart(b"alternative", b"=_a_" + digest, map(_joined, readable))
+    if mail.attachments:
+        entity = _multipart(b"mixed", b"=_m_" + digest, (_joined(entity), *mail.attachments))
+    return entity
+
+
+def _joined(entity: tuple[bytes, bytes]) -> bytes:
+    return b"\r\n\r\n".join(entity)
+
+
+def _multipart(kind: bytes, boundary: bytes, parts: Iterable[bytes]) -> tuple[bytes, bytes]:
+    fields = b'Content-Type: multipart/%b;\r\n boundary="%b"' % (kind, boundary)
+    # The line end before a boundary belongs to it (RFC 2046 5.1.1): each part keeps the one it ends with.
+    pieces = [piece for part in parts for piece in (b"--%b\r\n" % boundary, part, b"\r\n")]
+    return fields, b"".join((*pieces, b"--%b--\r\n" % boundary))
+
+
+def _base64_lines(data: bytes) -> bytes:
+    return base64.encodebytes(data).replace(b"\n", b"\r\n")
+
+
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
@@ -366,4 +426,4 @@ def _encoded_body(data: bytes) -> tuple[bytes, bytes]:
     if escaped * 3 <= len(data):
         # It takes its own line ends from the first it finds in `data`, which always ends with CRLF.
         return b"quoted-printable", binascii.b2a_qp(data, istext=True)
-    return b"base64", base64.encodebytes(data).replace(b"\n", b"\r\n")
+    return b"base64", _base64_lines(data)

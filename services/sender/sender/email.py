@@ -11,30 +11,36 @@ from typing import Protocol
 from uuid import UUID
 
 from chassis import faults
-from chassis.caps import caps_of
-from chassis.documents import Document, Footer, MailboxView, SigningView, WorkspaceView
+from chassis.caps import caps_of, number_key
+from chassis.documents import Document, Footer, MailboxView, SigningView, SmsNumberView, WorkspaceView
 from chassis.errors import Retry
+from chassis.oauth import Access, Tokens
 from chassis.secrets import Secrets
 from chassis.telemetry import fields
 from chassis.templates import TemplateError, compile_template
 from chassis.tokens import token_values
+from chassis.tracking import Mark
 from chassis.unsubscribing import Ticket
 from chassis.wording import first_subject, reply_subject
 from segue_contracts.message import Channel
 from segue_contracts.sequence import Limits, Stage, Thread
 from sender import metrics, model
+from sender.attachments import Attachments, Uploads
 from sender.compose import Address, ComposeError, Mail, compose, message_id, wire_address
+from sender.content import Content, Rewrite, Writing, content_of
 from sender.dkim import Signer, StoredKey
 from sender.domains import Domains
-from sender.footer import Links, unsubscribe_uris, with_footer
+from sender.footer import Links, unsubscribe_uris
+from sender.mailbox_health import MailboxHealth
 from sender.model import Claim, Settlement
-from sender.reading import Plan, Read
+from sender.reading import Plan, Read, suppressions_of
 from sender.settings import SenderSettings
 from sender.slots import Limited, Slots, Spends
-from sender.smtp import Aborted, Envelope, Outcome, Security, Target
+from sender.smtp import Aborted, Accepted, Envelope, Outcome, Security, Target
 from sender.smtp_pool import Busy, Letter
 from sender.steps import Carried, Steps
 from sender.store import INLINE_BYTES, Draft, Parent
+from sender.tracking import Tracker
 from sender.transmission import Journal, Moves, Transmission
 
 log = logging.getLogger(__name__)
@@ -42,11 +48,13 @@ log = logging.getLogger(__name__)
 TARGETS_KEPT = 1000
 AT_ONCE = 20
 """Messages to write before the mail servers have their turn."""
+HEAVY_BYTES = 256 * 1024 * 1024
+"""Mails with attachments that are in memory at once, about; who comes on top is busy."""
 MISSING_SECONDS = 600.0
 """How long to wait for a mailbox or version that is not there; a person has to act."""
 
 
-class Bodies(Moves, Spends, Protocol):
+class Bodies(Moves, Spends, Uploads, Protocol):
     """What the channel needs of the store."""
 
     async def mailboxes(self, workspaces: Iterable[UUID], ids: Iterable[UUID]) -> dict[UUID, MailboxView]: ...
@@ -57,6 +65,7 @@ class Bodies(Moves, Spends, Protocol):
     async def parents(
         self, workspaces: Iterable[UUID], enrollments: Iterable[UUID]
     ) -> dict[UUID, Parent]: ...
+    async def suppressed(self, workspaces: Iterable[UUID], ids: Iterable[str]) -> set[str]: ...
     async def put_file(self, claim: Claim, body: bytes) -> str: ...
     async def body(self, claim: Claim) -> bytes | None: ...
 
@@ -84,7 +93,7 @@ class Ready:
     """A message as it travels, and what its journal keeps of it."""
 
     target: Target
-    mailbox_id: UUID
+    mailbox: MailboxView
     envelope: Envelope
     recipient: str
     draft: Draft
@@ -95,16 +104,29 @@ class Email:
     """One for the process."""
 
     def __init__(
-        self, store: Bodies, pool: Posts, steps: Steps, secrets: Secrets, settings: SenderSettings
+        self,
+        store: Bodies,
+        pool: Posts,
+        steps: Steps,
+        health: MailboxHealth,
+        secrets: Secrets,
+        tokens: Tokens,
+        settings: SenderSettings,
     ) -> None:
         self._store = store
+        self._tokens = tokens
         self._pool = pool
         self._steps = steps
+        self._health = health
         self._secrets = secrets
         self._settings = settings
         self._message_key = secrets.keyed("message-id")
-        self._links = Links(secrets, str(settings.public_url) if settings.public_url else None)
+        public_url = str(settings.public_url) if settings.public_url else None
+        self._links = Links(secrets, public_url)
+        self._tracker = Tracker(secrets, public_url)
         self._signer = Signer(secrets.decrypt)
+        self._attachments = Attachments(store)
+        self._heavy_bytes = 0  # of mails with attachments, between their writing and their end
         self._journal = Journal(store, steps.clock)
         self._slots = Slots(store, steps.clock)
         self._domains = Domains(settings.per_domain_per_minute, steps.clock.monotonic)
@@ -121,6 +143,9 @@ class Email:
 
     async def _carry(self, carried: Carried, read: Read, material: "_Material") -> None:
         claim = carried.claim
+        if self._heavy_bytes >= HEAVY_BYTES and _is_heavy(read, claim):
+            self._steps.settle(carried, self._steps.busy())
+            return
         try:
             ready = await self._ready(claim, read, material)
         except Unrenderable as error:
@@ -145,29 +170,67 @@ class Email:
             draft, recipient, body = Draft(claim, {}), claim.earlier.recipient, await self._store.body(claim)
             if body is None or recipient is None:
                 return None
+            copies = await self._copies(claim, mailbox, claim.earlier.bcc)
         else:
-            draft = self._draft(claim, read, material, mailbox)
+            files = await self._files(claim, read)
+            draft = self._draft(claim, read, material, mailbox, files)
             body, recipient = draft.body, str(draft.facts["recipient"])
+            copies = await self._copies(claim, mailbox, draft.facts["bcc"])
             if len(body) > INLINE_BYTES:
                 draft = replace(draft, file=await self._store.put_file(claim, body))
         return Ready(
-            self._target(mailbox.smtp),
-            mailbox.id,
-            Envelope(_envelope_from(mailbox.address), wire_address(recipient), body),
+            self._target(mailbox.smtp, access_of(mailbox)),
+            mailbox,
+            Envelope(_envelope_from(mailbox.address), wire_address(recipient), body, copies),
             recipient,
             draft,
             limited_of(read, claim, mailbox, material.workspace),
         )
 
-    def _draft(self, claim: Claim, read: Read, material: "_Material", mailbox: MailboxView) -> Draft:
+    async def _files(self, claim: Claim, read: Read) -> tuple[bytes, ...]:
+        """The stage's attachments as MIME entities."""
+        assert read.plan is not None, "the channel was found in it"
+        ids = _stage(read.plan, claim)[1].attachments
+        if not ids:
+            return ()
+        entities = await self._attachments.entities(claim.due.workspace_id, [UUID(each) for each in ids])
+        if entities is None:
+            raise Misconfigured("attachment_missing")
+        return entities
+
+    async def _copies(self, claim: Claim, mailbox: MailboxView, bcc: Sequence[str]) -> tuple[str, ...]:
+        """Who gets a copy, as the envelope names them: of those who should, all but the suppressed ones."""
+        if not bcc:
+            return ()
+        workspace = claim.due.workspace_id
+        ids = {each: suppressions_of(self._secrets, workspace, each, (mailbox.id,)) for each in bcc}
+        suppressed = await self._store.suppressed([workspace], (i for some in ids.values() for i in some))
+        kept = [each for each in bcc if suppressed.isdisjoint(ids[each])]
+        metrics.COPIES_LEFT_OUT.labels("suppressed").inc(len(bcc) - len(kept))
+        return tuple(map(wire_address, kept))
+
+    def _draft(
+        self,
+        claim: Claim,
+        read: Read,
+        material: "_Material",
+        mailbox: MailboxView,
+        files: tuple[bytes, ...],
+    ) -> Draft:
         assert read.plan is not None, "the channel was found in it"
         try:
-            return Draft(claim, *self._write(read, read.plan, material, mailbox, claim))
+            return Draft(claim, *self._write(read, read.plan, material, mailbox, claim, files))
         except (TemplateError, ComposeError) as error:
             raise Unrenderable("template", str(error)) from error
 
     def _write(
-        self, read: Read, plan: Plan, material: "_Material", mailbox: MailboxView, claim: Claim
+        self,
+        read: Read,
+        plan: Plan,
+        material: "_Material",
+        mailbox: MailboxView,
+        claim: Claim,
+        files: tuple[bytes, ...],
     ) -> tuple[Document, bytes]:
         index, stage = _stage(plan, claim)
         prospect = read.person.prospect if read.person else {}
@@ -175,10 +238,14 @@ class Email:
         if not recipient:
             raise Unrenderable("no_address", "the person has no e-mail address")
         values = token_values(
-            prospect, plan.document.tokens, mailbox.display_name, mailbox.signature, material.tokens
+            prospect,
+            plan.document.tokens,
+            mailbox.display_name,
+            mailbox.signature,
+            material.tokens,
+            mailbox.owner_tokens,
         )
         edit = read.current.edits.get(stage.id, {})
-        text = compile_template(edit.get("text") or stage.text or "", kind="text").render(values)
         parent = material.parent
         if parent is not None:
             subject = reply_subject(parent.subject)  # mail programs keep a thread together by it
@@ -189,19 +256,30 @@ class Email:
         own_id = message_id(self._message_key, claim.due.dispatch_id, domain)
         ticket = Ticket(claim.due.workspace_id, read.current.person_id, claim.due.dispatch_id)
         page = self._links.page(ticket, material.footer)
+        tokens = {**material.tokens, **mailbox.owner_tokens}
+        writing = Writing(values, mailbox, tokens, material.footer, page)
+        pen = self._tracker.pen(Mark(claim.due.workspace_id, claim.due.dispatch_id), plan.document.tracking)
+        content = _content(stage, edit, writing, pen)
+        reply_to = stage.reply_to or mailbox.reply_to
         mail = Mail(
             sender=Address(mailbox.address, mailbox.display_name),
             to=Address(recipient, _name_of(prospect)),
             subject=subject,
-            text=with_footer(text, material.footer, page, values),
+            text=content.text,
             date=self._now(),
             message_id=own_id,
             in_reply_to=parent.message_id if parent else None,
             references=parent.references if parent else (),
+            reply_to=Address(reply_to) if reply_to else None,
             unsubscribe=unsubscribe_uris(page, mailbox, own_id),
+            html=content.html,
+            attachments=files,
         )
         body = self._signed(compose(mail), mailbox, material)
-        return {**stage_facts(read, index, Channel.EMAIL), **_mail_facts(mail)}, body
+        facts = {**stage_facts(read, index, Channel.EMAIL), **_mail_facts(mail)}
+        # Never the recipient: what a copy's reader answers is nothing of the person's.
+        bcc = [each for each in stage.bcc_addresses if each.lower() != recipient.lower()]
+        return {**facts, **pen.facts, "bcc": bcc}, body
 
     def _signed(self, message: bytes, mailbox: MailboxView, material: "_Material") -> bytes:
         """The message as it will be kept: a repetition sends the same signature."""
@@ -233,11 +311,12 @@ class Email:
             for each in wanted
         ]
 
-    def _decrypted_target(self, smtp: "_Smtp") -> Target:
+    def _decrypted_target(self, smtp: "_Smtp", access: Access | None) -> Target:
         security: Security = smtp.security  # type: ignore[assignment]  # checked by the api when it is stored
+        tokens = self._tokens.of(access) if access else None
         try:
             password = self._secrets.decrypt(smtp.secret) if smtp.secret else ""
-            return Target(smtp.host, smtp.port, security, smtp.username or "", password)
+            return Target(smtp.host, smtp.port, security, smtp.username or "", password, tokens)
         except ValueError:
             raise Misconfigured("mailbox_unusable") from None
 
@@ -257,7 +336,9 @@ class Email:
             self._journal,
             self._steps,
         )
-        self._pool.post(_Letter(self, carried, ready, transmission))
+        heavy = _is_heavy(read, carried.claim)
+        self._heavy_bytes += heavy * len(ready.envelope.data)
+        self._pool.post(_Letter(self, carried, ready, transmission, heavy))
 
     async def ended(
         self,
@@ -278,6 +359,7 @@ class Email:
             settlement = transmission.settlement
         else:
             settlement = model.after_smtp(result, claim.earlier, self._steps.moment(claim))
+            self._health.saw(ready.mailbox, settlement)
         if settlement is None:
             carried.lost("journal")
             return
@@ -286,10 +368,14 @@ class Email:
             await faults.point("sender.after_250")
         if settlement.hold_reason:
             workspace = claim.due.workspace_id
-            await self._steps.hold_mailbox(workspace, ready.mailbox_id, settlement.hold_reason)
+            await self._steps.hold_mailbox(workspace, ready.mailbox.id, settlement.hold_reason)
         if not carried.data_began:  # else the journal has told them
             settlement = replace(settlement, fields={**ready.draft.facts, **settlement.fields})
         self._steps.settle(carried, settlement, ready.recipient)
+
+    def freed(self, size: int) -> None:
+        """A mail with attachments has ended."""
+        self._heavy_bytes -= size
 
     def _now(self) -> datetime:
         return self._steps.clock.now()
@@ -301,6 +387,7 @@ class _Letter:
     carried: Carried
     ready: Ready
     transmission: Transmission
+    heavy: bool
     began: float = field(default_factory=time.perf_counter)
 
     @property
@@ -316,6 +403,10 @@ class _Letter:
 
     async def ended(self, result: Outcome | Busy | Exception) -> None:
         metrics.SMTP_SECONDS.observe(time.perf_counter() - self.began)
+        if self.heavy:
+            self.email.freed(len(self.envelope.data))
+        if isinstance(result, Accepted):
+            metrics.COPIES_LEFT_OUT.labels("refused").inc(result.copies_refused)
         with self.carried:
             await self.email.ended(self.carried, self.ready, self.transmission, result)
 
@@ -356,6 +447,15 @@ class _Material:
         return self.workspace.footer if self.workspace else Footer()
 
 
+def access_of(mailbox: MailboxView) -> Access | None:
+    """Whose tokens the mailbox sends with; None: it has a password, or needs none."""
+    if mailbox.smtp.auth != "oauth2":
+        return None
+    if mailbox.oauth is None:
+        raise Misconfigured("mailbox_unusable")
+    return Access(mailbox.workspace_id, mailbox.id, mailbox.oauth)
+
+
 @lru_cache(maxsize=TARGETS_KEPT)
 def _envelope_from(address: str) -> str:
     try:
@@ -364,8 +464,14 @@ def _envelope_from(address: str) -> str:
         raise Misconfigured("mailbox_unusable") from None
 
 
-def limited_of(read: Read, claim: Claim, mailbox: MailboxView, workspace: WorkspaceView | None) -> Limited:
-    """The caps over a claim's message, as the scheduler has reserved for them."""
+def limited_of(
+    read: Read,
+    claim: Claim,
+    mailbox: MailboxView,
+    workspace: WorkspaceView | None,
+    number: SmsNumberView | None = None,
+) -> Limited:
+    """The caps over a claim's message, as the scheduler has reserved for them; `number`: of a text."""
     found = read.plan.stage(claim.due.stage_id) if read.plan else None
     caps = caps_of(
         mailbox,
@@ -374,8 +480,9 @@ def limited_of(read: Read, claim: Claim, mailbox: MailboxView, workspace: Worksp
         sequence_id=read.current.sequence_id,
         person_id=read.current.person_id,
         is_first=found is not None and found[0] == 0,
+        number=number,
     )
-    return Limited(mailbox.id, caps)
+    return Limited(mailbox.id, caps, number_key(number.id) if number and number.limits.any else None)
 
 
 def stage_facts(read: Read, index: int, channel: Channel) -> Document:
@@ -423,6 +530,19 @@ def _stage(plan: Plan, claim: Claim) -> tuple[int, Stage]:
     found = plan.stage(claim.due.stage_id)
     assert found is not None, "the channel was found in it"
     return found
+
+
+def _is_heavy(read: Read, claim: Claim) -> bool:
+    """Whether it takes files along."""
+    found = read.plan.stage(claim.due.stage_id) if read.plan else None
+    return found is not None and bool(found[1].attachments)
+
+
+def _content(stage: Stage, edit: Mapping[str, str], writing: Writing, rewrite: Rewrite) -> Content:
+    """The stage's words; those that a person has written for one prospect are all there is, as a text."""
+    if edit.get("text"):
+        return content_of(edit["text"], None, writing)
+    return content_of(stage.text, stage.html, writing, rewrite)
 
 
 def _name_of(prospect: Document) -> str:

@@ -11,6 +11,7 @@ from uuid import UUID, uuid5
 
 from chassis import faults
 from chassis.clock import Clock
+from chassis.documents import PersonView
 from chassis.errors import Reject
 from chassis.kafka import Received
 from chassis.telemetry import fields, timed
@@ -19,6 +20,7 @@ from segue_contracts.commands import (
     DecideInDoubt,
     Decision,
     DeliveryCommand,
+    NoteEvidence,
     NoteProviderId,
     NoteReceipt,
     Recall,
@@ -29,7 +31,9 @@ from segue_contracts.commands import (
 )
 from segue_contracts.events import EnrollmentStop, StageDue, StopReason
 from segue_contracts.message import Channel, Scope
+from segue_contracts.tasks import TaskResult
 from sender import metrics, model
+from sender.doubts import Doubts
 from sender.model import Answer, Claim, Document, Due, Earlier, Existing, Move, State
 from sender.steps import Steps
 from sender.work import Work
@@ -38,6 +42,8 @@ log = logging.getLogger(__name__)
 
 COMMANDS_IN_FLIGHT: Final = 16
 SWEEP_BATCH: Final = 200
+RECEIPT: Final = "receipt"
+"""The evidence that a provider's own word is."""
 
 CLAIMING: Final = {Answer.CLAIM_AGAIN: Move.CLAIM_AGAIN, Answer.TAKE_OVER: Move.TAKE_OVER}
 
@@ -64,6 +70,7 @@ class Deliveries(Protocol):
     async def note_receipt(self, workspace: UUID, dispatch_id: str, receipt: Document) -> Document | None: ...
     async def note_provider_id(self, workspace: UUID, dispatch_id: str, provider_message_id: str) -> bool: ...
     async def overdue_tasks(self, now: datetime, limit: int) -> list[Document]: ...
+    async def people(self, workspaces: Iterable[UUID], ids: Iterable[UUID]) -> dict[UUID, PersonView]: ...
     async def answered(self, workspaces: Iterable[UUID], ids: Sequence[UUID]) -> set[UUID]: ...
     async def save_results(self, results: Sequence[Document]) -> None: ...
 
@@ -213,9 +220,10 @@ UNKNOWN: Final = Refused("unknown_dispatch", "there is no such dispatch in this 
 class DeliveryCommandHandler:
     """Recalls, tasks, decisions about what is in doubt: each one guarded write, its outcome, its result."""
 
-    def __init__(self, store: Deliveries, steps: Steps, clock: Clock) -> None:
+    def __init__(self, store: Deliveries, steps: Steps, doubts: Doubts, clock: Clock) -> None:
         self._store = store
         self._steps = steps
+        self._doubts = doubts
         self._clock = clock
 
     async def __call__(self, batch: Sequence[Received]) -> None:
@@ -261,12 +269,17 @@ class DeliveryCommandHandler:
                 return None if known else UNKNOWN
             case NoteReceipt():
                 return await self._note_receipt(command)
+            case NoteEvidence():
+                noted = await self._doubts.note(command)
+                return None if noted else await self._known(command)
             case DecideInDoubt(decision=Decision.STOP):
                 return await self._stop(command)
             case TaskSnooze() | TaskReassign():
                 return await self._keep_task(command)
         move, changed = _change(command, await self._before(command), self._clock)
         refused, after = await self._write(command, move, changed)
+        if after is not None and isinstance(command, TaskDone) and command.suppress_phone:
+            await self._suppress_phone(command.workspace_id, after["person_id"])
         if after is not None and model.has_outcome(after):
             await self._steps.tell([after])
         return refused
@@ -285,6 +298,7 @@ class DeliveryCommandHandler:
         }
         after = await self._change(command, Move.RECALL, changed)
         if after is None:
+            await self._doubts.recalled(command.workspace_id, command.dispatch_id)
             after = await self._store.delivery(command.workspace_id, command.dispatch_id) or {}
         attempt = after.get("attempt", 0)
         due = Due(command.dispatch_id, command.workspace_id, command.enrollment_id, command.stage_id, attempt)
@@ -308,31 +322,32 @@ class DeliveryCommandHandler:
         after = await self._store.note_receipt(command.workspace_id, command.dispatch_id, receipt)
         if after is None or after.get("channel") != Channel.SMS:
             return UNKNOWN
-        await self._was_accepted(command, after)
+        # A receipt is as good as the answer that never came.
+        more = {"provider_message_id": command.provider_id}
+        await self._doubts.prove(command.workspace_id, command.dispatch_id, RECEIPT, **more)
         reason = model.receipt_ends(command.status, command.error_code)
         if reason is not None:
             await self._steps.suppress(command.workspace_id, after["recipient"], reason.value)
             await self._steps.insist([stop_by_receipt(command, after["person_id"], reason, self._clock)])
         return None
 
-    async def _was_accepted(self, command: NoteReceipt, found: Document) -> None:
-        """A receipt is as good as the answer that never came."""
-        changed = {
-            "settled_at": self._clock.now(),
-            "sent_at": found.get("transmitted_at") or command.occurred_at,
-            "reason": "receipt",
-            "code": "",
-            "provider_message_id": command.provider_id,
-        }
-        after = await self._change(command, Move.RECORD_SENT, changed)
-        if after is not None:
-            await self._steps.tell([after])
+    async def _known(self, command: NoteEvidence) -> Refused | None:
+        """Why there was nothing to write: no such dispatch, or what it says is no news."""
+        found = await self._store.delivery(command.workspace_id, command.dispatch_id)
+        return UNKNOWN if found is None else None
+
+    async def _suppress_phone(self, workspace: UUID, person_id: UUID) -> None:
+        """The person's phone is somebody else's: nobody is to be called or texted there."""
+        people = await self._store.people([workspace], [person_id])
+        phone = people[person_id].prospect.get("phone") if person_id in people else None
+        if phone:
+            await self._steps.suppress(workspace, phone, TaskResult.WRONG_NUMBER.value)
 
     async def _keep_task(self, command: TaskSnooze | TaskReassign) -> Refused | None:
         changed = (
-            {"task.snoozed_until": command.until}
+            {"task.snoozed_until": command.until, "task.prompt_at": command.until}
             if isinstance(command, TaskSnooze)
-            else {"task.assignee_id": command.assignee_id}
+            else {"task.assignee_id": command.assignee_id, "task.prompt_at": self._clock.now()}
         )
         refused, _ = await self._write(command, Move.KEEP_TASK, changed)
         return refused
@@ -397,7 +412,9 @@ def _change(command: DeliveryCommand, before: Document, clock: Clock) -> Changed
                 "task.note": command.note,
                 "task.responded": command.responded,
             }
-            return Move.DO_TASK, {**settled, "reason": command.result, **done}
+            # What the events tell is one of our words: a result in somebody's own may name people.
+            reason = TaskResult(command.result).value if command.result else ""
+            return Move.DO_TASK, {**settled, "reason": reason, **done}
         case TaskSkip():
             skipped = {"task.completed_at": now, "task.note": command.note}
             return Move.SKIP_TASK, {**settled, "reason": "skipped", **skipped}

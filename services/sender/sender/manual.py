@@ -83,23 +83,32 @@ def _values(
         mailbox.display_name if mailbox else "",
         mailbox.signature if mailbox else "",
         workspace.tokens if workspace else {},
+        mailbox.owner_tokens if mailbox else {},
     )
 
 
 def _task(read: Read, stage: Stage, values: dict[str, str], now: datetime) -> Document:
     edit = read.current.edits.get(stage.id, {})
     subject = edit.get("subject") or stage.subject or ""
-    due_at = overdue_at(now, stage.overdue) if stage.overdue else now
-    task = {
+    return {
         "assignee_id": read.current.owner_id,
         "subject": compile_template(subject, kind="text").render(values),
         "text": compile_template(edit.get("text") or stage.text or "", kind="text").render(values),
         "opened_at": now,
-        "due_at": due_at,
+        "due_at": now,
+        "prompt_at": now,
+        **(deadline(now, stage.overdue) if stage.overdue else {}),
     }
-    if stage.overdue and stage.overdue.do is WhenOverdue.SKIP:
-        task["skip_at"] = due_at
-    return task
+
+
+def deadline(opened: datetime, overdue: Overdue) -> Document:
+    """What a task has that is overdue one day: until when it is due, and what a sweep does then.
+
+    `skip_at`: it is skipped. `tell_at`: it is told, and with `notify` its assignee is prompted.
+    """
+    at = overdue_at(opened, overdue)
+    sweep = "skip_at" if overdue.do is WhenOverdue.SKIP else "tell_at"
+    return {"due_at": at, "overdue_at": at, "when_overdue": overdue.do.value, sweep: at}
 
 
 def overdue_at(opened: datetime, overdue: Overdue) -> datetime:

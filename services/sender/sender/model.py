@@ -9,7 +9,7 @@ from uuid import UUID, uuid5
 
 from chassis.documents import EnrollmentView
 from segue_contracts.commands import ReceiptStatus
-from segue_contracts.events import Outcome, StageOutcome, StopReason
+from segue_contracts.events import OPTED_OUT, Outcome, StageOutcome, StopReason
 from sender.sms_provider import Said, SmsAnswer
 from sender.smtp import Accepted, Broken, Deferred, Fault, Phase, Rejected
 
@@ -18,7 +18,6 @@ Document = dict[str, Any]
 MAX_SOFT_FAILURES: Final = 12
 """4xx replies for one recipient until we give up: about two days with the default backoff."""
 SETTLED_BYTES: Final = 1024
-OPTED_OUT: Final = "opted_out"
 MAX_POLICY_REFUSALS: Final = 3
 """A server that refuses this one message as policy that often means this message, not the mailbox."""
 
@@ -121,7 +120,8 @@ class Earlier:
     """What earlier attempts left in the delivery.
 
     `journaled`: DATA may have begun once, so every later attempt sends exactly the stored bytes to the stored
-    recipient. `failures` counts all of them, and the backoff grows with it; the other two only their kind.
+    recipient, and copies of them to `bcc`. `failures` counts all of them, and the backoff grows with it; the
+    other two only their kind.
     """
 
     journaled: bool = False
@@ -130,6 +130,7 @@ class Earlier:
     failures: int = 0
     soft_failures: int = 0
     policy_refusals: int = 0
+    bcc: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,8 +278,11 @@ def deferred(at: datetime, until: datetime, reason: str, code: str = "", **more:
 
 
 def rejected(at: datetime, reason: str, code: str = "", *, bounced: bool = False) -> Settlement:
-    """It can never be sent; `bounced`: because of this recipient, whose address is then suppressed."""
-    return Settlement(Move.REJECT, _settled(at, reason, code, bounced=bounced), suppress=bounced)
+    """It can never be sent; `bounced`: because of this recipient, whose address is then suppressed, as it is
+    for `OPTED_OUT`.
+    """
+    suppress = bounced or reason == OPTED_OUT
+    return Settlement(Move.REJECT, _settled(at, reason, code, bounced=bounced), suppress=suppress)
 
 
 def doubted(at: datetime) -> Settlement:
@@ -332,17 +336,18 @@ def after_smtp(
             return _after_refusal(result, earlier, moment)
 
 
-# Twilio's error codes of deliveries that will fail again: an unknown or a landline phone, no mobile at all.
-# https://www.twilio.com/docs/api/errors
-_GONE_FOR_GOOD: Final = frozenset({"21211", "21217", "21614", "30005", "30006"})
-_HAS_OPTED_OUT: Final = "21610"
+# Twilio's error codes of deliveries that will fail again: an unknown or a landline phone, no mobile at all;
+# and the words of a webhook. 30003 is a phone that is off, for now.
+# https://www.twilio.com/docs/api/errors/30005, /30006, /30003, /21635
+_GONE_FOR_GOOD: Final = frozenset({"21211", "21217", "21614", "21635", "30005", "30006", "invalid_number"})
+_HAS_OPTED_OUT: Final = frozenset({"21610", "opted_out"})  # https://www.twilio.com/docs/api/errors/21610
 
 
 def receipt_ends(status: ReceiptStatus, error_code: str) -> StopReason | None:
     """Why what a receipt says ends the enrollment, if it does: nothing else is known to be for good."""
     if status is ReceiptStatus.DELIVERED:
         return None
-    if error_code == _HAS_OPTED_OUT:
+    if error_code in _HAS_OPTED_OUT:
         return StopReason.UNSUBSCRIBED
     return StopReason.BOUNCED if error_code in _GONE_FOR_GOOD else None
 
@@ -364,7 +369,7 @@ def after_sms(
         case Said.BUSY:
             return deferred(moment.now, again, "provider_busy", answer.code, counts=("failures",))
         case Said.OPTED_OUT:
-            return rejected(moment.now, OPTED_OUT, answer.code, bounced=True)
+            return rejected(moment.now, OPTED_OUT, answer.code)
         case Said.NO_SUCH_PHONE:
             return rejected(moment.now, "recipient_refused", answer.code, bounced=True)
         case Said.REFUSED:
@@ -390,6 +395,9 @@ def _after_refusal(result: Rejected, earlier: Earlier, moment: Moment) -> Settle
     match result.kind:
         case Fault.RECIPIENT:
             return rejected(moment.now, "recipient_refused", code, bounced=True)
+        case Fault.ACCESS:
+            reason, counts = "access_lost", ("failures",)
+            return deferred(moment.now, moment.after_soft, reason, code, counts=counts, hold_reason=reason)
         case Fault.POLICY if result.phase in _BEFORE_MAIL:
             reason = "login_refused" if result.phase is Phase.AUTH else "server_refused"
             counts = ("failures",)
@@ -452,6 +460,20 @@ def outcome_of(delivery: Document, recorded_at: datetime) -> StageOutcome:
         code=delivery.get("code") or "",
         bounced=kind is Outcome.REJECTED and bool(delivery.get("bounced")),
         responded=kind is Outcome.TASK_DONE and bool((delivery.get("task") or {}).get("responded")),
+    )
+
+
+def overdue(delivery: Document, recorded_at: datetime) -> StageOutcome:
+    """The open task of a delivery is overdue; the same however often it is told."""
+    return StageOutcome(
+        event_id=outcome_id(delivery["_id"], delivery["attempt"], Outcome.TASK_OVERDUE),
+        event_type=Outcome.TASK_OVERDUE,
+        occurred_at=delivery["task"]["overdue_at"],
+        recorded_at=recorded_at,
+        workspace_id=delivery["workspace_id"],
+        enrollment_id=delivery["enrollment_id"],
+        stage_id=delivery["stage_id"],
+        attempt=delivery["attempt"],
     )
 
 

@@ -137,23 +137,16 @@ class Reader:
         found = plan.stage(look.claim.due.stage_id) if plan else None
         prospect = person.prospect if person else {}
         field = found[1].address_field if found else "email"
-        ids = []
+        ids: list[str] = []
         if person and person.company_key:
-            ids.append(self._secrets.suppression_id(workspace, "company", person.company_key))
+            ids.extend(self._secrets.suppression_ids(workspace, "company", person.company_key))
         if field == "phone":
             phones = {look.recipient, prospect.get("phone")} - {None, ""}
             ids.extend(self._secrets.suppression_id(workspace, "phone", str(phone)) for phone in phones)
         if field == "email":
+            mailboxes = {look.claim.earlier.mailbox_id or enrollment.mailbox_id, enrollment.mailbox_id}
             for address in {look.recipient, prospect.get("email")} - {None, ""}:
-                ids.append(self._secrets.suppression_id(workspace, "address", str(address)))
-                domain = str(address).rpartition("@")[2]
-                ids.append(self._secrets.suppression_id(workspace, "domain", domain))
-                for mailbox in {
-                    look.claim.earlier.mailbox_id or enrollment.mailbox_id,
-                    enrollment.mailbox_id,
-                }:
-                    value = sender_value(mailbox, str(address))
-                    ids.append(self._secrets.suppression_id(workspace, "sender", value))
+                ids.extend(suppressions_of(self._secrets, workspace, str(address), mailboxes))
         return tuple(ids)
 
     async def _plans_of(
@@ -182,6 +175,21 @@ class Reader:
             now=self._clock.now(),
         )
         return Read(at, withdrawal, found.enrollment, found.person, found.plan)
+
+
+def suppressions_of(
+    secrets: Secrets, workspace: UUID, address: str, mailboxes: Iterable[UUID]
+) -> tuple[str, ...]:
+    """What would forbid a mail to an address: itself, its domain, and its word to these mailboxes."""
+    return (
+        *secrets.suppression_ids(workspace, "address", address),
+        *secrets.suppression_ids(workspace, "domain", address.rpartition("@")[2]),
+        *(
+            suppression_id
+            for mailbox in mailboxes
+            for suppression_id in secrets.suppression_ids(workspace, "sender", sender_value(mailbox, address))
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)

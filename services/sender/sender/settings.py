@@ -2,19 +2,19 @@
 
 import re
 import socket
-from typing import Self
+from typing import Literal, Self
 
-from pydantic import AnyHttpUrl, Field, model_validator
+from pydantic import AnyHttpUrl, Field, SecretStr, model_validator
 
+from chassis.hosts import HostSettings
 from chassis.secrets import SecretSettings
 from chassis.settings import ServiceSettings
-from chassis.sms_text import MAX_SEGMENTS
 
 DOUBT_SECONDS = 5.0
 """At the end of the time to stop, for marking in doubt what is still in DATA."""
 
 
-class SenderSettings(ServiceSettings, SecretSettings):
+class SenderSettings(ServiceSettings, SecretSettings, HostSettings):
     """Everything in `_seconds` is real time.
 
     A claim must outlive its own transmission, and the scheduler must not ask again before a claim can be
@@ -53,9 +53,6 @@ class SenderSettings(ServiceSettings, SecretSettings):
     public_url: AnyHttpUrl | None = Field(
         default=None, description="where people reach the API; unless it is https, mails have no link there"
     )
-    sms_max_segments: int = Field(
-        default=6, ge=1, le=MAX_SEGMENTS, description="longer texts are rejected; the same value in the api"
-    )
     ehlo_hostname: str = Field(
         default_factory=lambda: re.sub("[^A-Za-z0-9.-]", "-", socket.gethostname())[:255],
         pattern=r"^[A-Za-z0-9.:\[\]-]{1,255}$",
@@ -63,6 +60,19 @@ class SenderSettings(ServiceSettings, SecretSettings):
     )
     backoff_base_seconds: float = Field(default=60.0, gt=0, description="after the first soft failure")
     backoff_cap_seconds: float = Field(default=4 * 3600.0, gt=0)
+    notify_smtp_host: str | None = Field(
+        default=None, description="the server that mails to users (task digests) go through; none: no mails"
+    )
+    notify_smtp_port: int = Field(default=587, ge=1, le=65535)
+    notify_smtp_security: Literal["none", "starttls", "tls"] = "starttls"
+    notify_smtp_username: str = ""
+    notify_smtp_password: SecretStr = SecretStr("")
+    notify_from: str | None = Field(
+        default=None, pattern=r"^[^@\s<>]+@[^@\s<>]+$", description="the address that mails to users are from"
+    )
+    retention_sweep_seconds: float = Field(
+        default=600.0, gt=0, description="between two looks for words that are to be erased"
+    )
     record_seconds: float = Field(
         default=60.0, gt=0, description="how long to go on trying to record what a server said"
     )
@@ -71,6 +81,12 @@ class SenderSettings(ServiceSettings, SecretSettings):
         gt=0,
         description="from the signal to the exit; must be enough for DATA in flight to end",
     )
+
+    @model_validator(mode="after")
+    def _notices_have_a_mailbox(self) -> Self:
+        if (self.notify_smtp_host is None) != (self.notify_from is None):
+            raise ValueError("SEGUE_NOTIFY_SMTP_HOST and SEGUE_NOTIFY_FROM belong together")
+        return self
 
     @model_validator(mode="after")
     def _deadlines_nest(self) -> Self:

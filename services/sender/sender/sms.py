@@ -1,7 +1,6 @@
 """The SMS channel: steps 3 to 6 for one text message, from the template to what the provider said."""
 
 import asyncio
-import hashlib
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -12,8 +11,9 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from chassis import faults
-from chassis.documents import MailboxView, SmsNumberView, WorkspaceView
+from chassis.documents import MailboxView, SmsNumberView, WorkspaceLimits, WorkspaceView
 from chassis.errors import Retry
+from chassis.numbers import choose_number
 from chassis.secrets import Secrets, plain_phone
 from chassis.sms_text import Number, NumberError, awake, cost, parse_number, zones_of
 from chassis.telemetry import fields
@@ -149,7 +149,7 @@ class Sms:
         return Ready(
             Text(claim.due.dispatch_id, recipient, text, number),
             draft,
-            limited_of(read, claim, material.mailbox, material.workspace),
+            limited_of(read, claim, material.mailbox, material.workspace, number),
         )
 
     def _draft(self, claim: Claim, read: Read, material: _Material, number: SmsNumberView) -> Draft:
@@ -158,8 +158,8 @@ class Sms:
         recipient = recipient_of(read)
         index, text = self._write(claim, read, read.plan, material)
         segments = len(cost(text).segments)
-        if segments > self._settings.sms_max_segments:
-            most = self._settings.sms_max_segments
+        most = (material.workspace.limits if material.workspace else WorkspaceLimits()).sms_segments
+        if segments > most:
             raise Unrenderable("too_long", f"the text takes {segments} segments; at most {most} are sent")
         facts = {
             **stage_facts(read, index, Channel.SMS),
@@ -183,6 +183,7 @@ class Sms:
             mailbox.display_name,
             mailbox.signature,
             workspace.tokens if workspace else {},
+            mailbox.owner_tokens,
         )
         source = read.current.edits.get(stage.id, {}).get("text") or stage.text or ""
         try:
@@ -257,7 +258,8 @@ class Sms:
             await faults.point("sender.after_250")
         moment = self._steps.moment(claim)
         again = self._again(answer, moment)
-        settlement = model.after_sms(answer, claim.earlier, moment, again, repeatable=provider.repeatable)
+        repeatable = provider.is_repeatable(number)
+        settlement = model.after_sms(answer, claim.earlier, moment, again, repeatable=repeatable)
         self._steps.settle(carried, settlement, ready.text.to)
 
     async def _may_begin(self, carried: Carried, read: Read, ready: Ready) -> bool:
@@ -304,20 +306,14 @@ def _within(mailbox: MailboxView | None, workspace: UUID) -> MailboxView | None:
 def chosen_number(
     read: Read, numbers: Sequence[SmsNumberView], used: UUID | None, *, keep: bool
 ) -> SmsNumberView:
-    """The number that this enrollment's texts go out from: the one of its texts before, else one that stays
-    the same for the person, of its owner's numbers, else of the workspace's.
+    """The number that this enrollment's texts go out from.
 
     `keep`: no other than the one before will do, because the provider may have the message already.
     """
-    before = [number for number in numbers if number.id == used]
-    if before:
-        return before[0]
-    if not numbers or keep:
+    number = choose_number(read.current.person_id, read.current.owner_id, numbers, used)
+    if number is None or (keep and number.id != used):
         raise Misconfigured("number_missing")
-    own = [number for number in numbers if number.owner_id == read.current.owner_id]
-    person = read.current.person_id.bytes
-    # The highest hash wins: one number more or less moves only those who get it, or had it.
-    return max(own or numbers, key=lambda number: hashlib.sha256(person + number.id.bytes).digest())
+    return number
 
 
 def recipient_of(read: Read) -> Number:

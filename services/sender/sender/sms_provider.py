@@ -1,15 +1,13 @@
 """How text messages are handed to a provider over HTTP, and what each of its answers means."""
 
 import asyncio
-import hmac
 import json
 import re
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from hashlib import sha256
 from types import SimpleNamespace
 from typing import Any, Final, Protocol
 from urllib.parse import urlencode, urlsplit
@@ -17,6 +15,8 @@ from urllib.parse import urlencode, urlsplit
 import aiohttp
 
 from chassis.documents import SmsNumberView
+from chassis.hosts import ForbiddenHost, Guard, bounded_body
+from chassis.standard_webhooks import signed
 
 TWILIO_URL: Final = "https://api.twilio.com"
 MAX_ANSWER_BYTES: Final = 64 * 1024
@@ -71,9 +71,10 @@ class Request:
 
 
 class Provider(Protocol):
-    """A provider's dialect. `repeatable`: the same dispatch asked for twice is sent once."""
+    """A provider's dialect."""
 
-    repeatable: bool
+    def is_repeatable(self, number: SmsNumberView) -> bool:
+        """Whether the same dispatch, asked for twice, is sent once."""
 
     def request(self, text: Text, secret: str, at: datetime) -> Request: ...
     def judge(self, status: int, headers: Mapping[str, str], body: bytes) -> SmsAnswer: ...
@@ -85,13 +86,18 @@ class Twilio:
     https://www.twilio.com/docs/messaging/api/message-resource and https://www.twilio.com/docs/api/errors
     """
 
-    repeatable = False
-    OPTED_OUT: Final = 21610
-    NO_SUCH_PHONE: Final = frozenset({21211, 21217, 21614})
+    OPTED_OUT: Final = 21610  # https://www.twilio.com/docs/api/errors/21610
+    # Not valid; not valid either (of the older API); no mobile phone; a landline, where none gets texts.
+    # https://www.twilio.com/docs/api/errors/21211 (21217, 21614, 21635 alike)
+    NO_SUCH_PHONE: Final = frozenset({21211, 21217, 21614, 21635})
     # The login, the account, a region that is not allowed, a number that is not the account's, a trial.
     OURS: Final = frozenset(
         {20003, 20005, 20404, 21212, 21219, 21408, 21603, 21606, 21608, 21609, 21659, 21660}
     )
+
+    def is_repeatable(self, number: SmsNumberView) -> bool:
+        """Never."""
+        return False
 
     def request(self, text: Text, secret: str, at: datetime) -> Request:
         """The form, with basic authentication."""
@@ -126,12 +132,11 @@ class Twilio:
 
 
 class Webhook:
-    """A bridge of your own: JSON signed as Standard Webhooks, the dispatch id as the idempotency key.
+    """A bridge of your own: JSON signed as Standard Webhooks, the dispatch id as the idempotency key."""
 
-    https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
-    """
-
-    repeatable = True
+    def is_repeatable(self, number: SmsNumberView) -> bool:
+        """Where its owner has said so: what it does with the key is not to be seen from here."""
+        return number.idempotent
 
     def request(self, text: Text, secret: str, at: datetime) -> Request:
         """The signed JSON."""
@@ -140,13 +145,10 @@ class Webhook:
         if callback := callback_url(text, url):
             wish["receipts_url"] = callback
         body = json.dumps(wish, ensure_ascii=False).encode()
-        stamp = str(int(at.timestamp()))
         headers = {
             "Content-Type": "application/json",
             "Idempotency-Key": text.dispatch_id,
-            "webhook-id": text.dispatch_id,
-            "webhook-timestamp": stamp,
-            "webhook-signature": sign(secret, text.dispatch_id, stamp, body),
+            **signed(secret, text.dispatch_id, at, body),
         }
         return Request(url, headers, body)
 
@@ -165,13 +167,6 @@ class Webhook:
 
 
 PROVIDERS: Final[Mapping[str, Provider]] = {"twilio": Twilio(), "webhook": Webhook()}
-
-
-def sign(secret: str, message_id: str, stamp: str, body: bytes) -> str:
-    """The signature of Standard Webhooks; a secret that begins with `whsec_` is base64 behind it."""
-    key = b64decode(secret[6:]) if secret.startswith("whsec_") else secret.encode()
-    signed = f"{message_id}.{stamp}.".encode() + body
-    return "v1," + b64encode(hmac.new(key, signed, sha256).digest()).decode()
 
 
 def callback_url(text: Text, provider_url: str) -> str | None:
@@ -227,8 +222,9 @@ class Http:
     is used, and nobody could tell whether the request was taken.
     """
 
-    def __init__(self, total_seconds: float) -> None:
+    def __init__(self, total_seconds: float, guard: Guard) -> None:
         self._timeout = aiohttp.ClientTimeout(total=total_seconds)
+        self._guard = guard
         self._session: aiohttp.ClientSession | None = None
 
     async def post(self, provider: Provider, request: Request) -> SmsAnswer:
@@ -242,12 +238,12 @@ class Http:
                 allow_redirects=False,
                 trace_request_ctx=written,
             ) as answer:
-                body = await answer.content.read(MAX_ANSWER_BYTES)
+                body = await bounded_body(answer, MAX_ANSWER_BYTES)
                 return provider.judge(answer.status, answer.headers, body)
-        except (aiohttp.ClientError, asyncio.TimeoutError, OSError):  # noqa: UP041
+        except (aiohttp.ClientError, asyncio.TimeoutError, OSError) as error:  # noqa: UP041
             if written.began:
                 return SmsAnswer(Said.UNKNOWN)
-            return SmsAnswer(Said.NOT_REACHED, reason="connection_connect")
+            return _not_reached(error)
 
     async def close(self) -> None:
         """End what is left."""
@@ -258,11 +254,17 @@ class Http:
         if self._session is None:
             traces = aiohttp.TraceConfig()
             traces.on_request_headers_sent.append(_begins)  # awaited before the first byte is written
-            connector = aiohttp.TCPConnector(limit=0, force_close=True)
-            self._session = aiohttp.ClientSession(
-                connector=connector, timeout=self._timeout, trace_configs=[traces]
+            self._session = self._guard.session(
+                timeout=self._timeout, traces=[traces], limit=0, force_close=True
             )
         return self._session
+
+
+def _not_reached(error: BaseException) -> SmsAnswer:
+    """A person has to act where the guard forbids the address; else it is tried again."""
+    if isinstance(getattr(error, "os_error", error), ForbiddenHost):
+        return SmsAnswer(Said.MISCONFIGURED, reason="url_forbidden", retry_after=MISCONFIGURED_SECONDS)
+    return SmsAnswer(Said.NOT_REACHED, reason="connection_connect")
 
 
 async def _begins(_session: aiohttp.ClientSession, context: SimpleNamespace, _headers: object) -> None:

@@ -11,6 +11,8 @@ from functools import lru_cache
 from ipaddress import ip_address
 from typing import Final, Literal, TypeVar
 
+from chassis.hosts import Guard
+from chassis.oauth import AccessLost, AccessTokens, NoAccess, oauthbearer, xoauth2
 from sender.smtp_wire import LineLost, NotSmtp, RawReply, Wire
 
 Security = Literal["none", "starttls", "tls"]
@@ -21,6 +23,7 @@ _MAX_TEXT_CHARS: Final = 500
 _AT_ONCE_BYTES: Final = 16 * 1024
 """A message up to here goes out with its final dot in one write: the socket takes it whole or not at all."""
 _MAX_LINE_BYTES: Final = 998  # RFC 5321 4.5.3.1.6, without CRLF
+_CLOSING: Final = 421  # RFC 5321 3.8: the server closes after it
 
 
 class Phase(enum.StrEnum):
@@ -46,6 +49,7 @@ class Fault(enum.StrEnum):
 
     RECIPIENT = "recipient"  # this address can't be written to: a hard bounce
     POLICY = "policy"  # the server will not have us: our mailbox, not the prospect
+    ACCESS = "access"  # who gave us access to the mailbox took it back
     CONTENT = "content"  # this message, whoever sends it
     OTHER = "other"
 
@@ -64,9 +68,10 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The server took responsibility for the message."""
+    """The server took responsibility for the message, but for as many copies as it refused."""
 
     reply: Reply
+    copies_refused: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +126,8 @@ Outcome = Accepted | Failure | Aborted
 class Target:
     """A mailbox's submission server and who we are to it; hashable.
 
-    `starttls` and `tls` are strict: without a certificate for `host` nothing is sent. With `oauth` the
-    password is an access token (XOAUTH2). ValueError for one that would travel in clear beyond loopback.
+    `starttls` and `tls` are strict: without a certificate for `host` nothing is sent. With `tokens` the login
+    is an access token of theirs. ValueError for a secret that would travel in clear beyond loopback.
     """
 
     host: str
@@ -130,7 +135,7 @@ class Target:
     security: Security = "starttls"
     username: str = ""
     password: str = field(default="", repr=False)
-    oauth: bool = False
+    tokens: AccessTokens | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.username and self.security == "none" and not _is_loopback(self.host):
@@ -142,12 +147,13 @@ class Envelope:
     """One message to one recipient, as it travels.
 
     `sender`, `rcpt`: as wire_address gives them; an empty sender is the null path. `data`: CRLF lines of at
-    most 998 octets, not dot-stuffed.
+    most 998 octets, not dot-stuffed. `also`: who gets a copy; what becomes of it is never the outcome.
     """
 
     sender: str
     rcpt: str
     data: bytes
+    also: tuple[str, ...] = ()
 
 
 Following = Callable[[], Envelope | None]
@@ -179,16 +185,25 @@ class Connection:
     """
 
     def __init__(
-        self, target: Target, ehlo_hostname: str, timeouts: Timeouts, tls: ssl.SSLContext | None = None
+        self,
+        target: Target,
+        ehlo_hostname: str,
+        timeouts: Timeouts,
+        tls: ssl.SSLContext | None = None,
+        guard: Guard | None = None,
     ) -> None:
-        """`tls`: the context to verify the server with; default: the system's authorities."""
+        """`tls`: the context to verify the server with; default: the system's authorities. `guard`: what
+        judges a host that a user named; None: the operator named it.
+        """
         if not re.fullmatch(r"[A-Za-z0-9.:\[\]-]{1,255}", ehlo_hostname):
             raise ValueError("the EHLO name is no host name")
         self.transactions = 0
+        self._copies_refused = 0
         self._target = target
         self._hostname = ehlo_hostname
         self._timeouts = timeouts
         self._tls = tls
+        self._guard = guard
         self._wire = Wire()
         self._extensions: dict[str, str] = {}
         self._phase = Phase.CONNECT
@@ -220,7 +235,7 @@ class Connection:
         deadline: float | None = None,
         following: Following | None = None,
     ) -> Outcome:
-        """Carry one message to one recipient.
+        """Carry one message to one recipient, whose the outcome is, and to those who get a copy.
 
         `before_data` is awaited, unbounded, between the recipient's acceptance and DATA: False resets the
         transaction, an exception closes the connection and passes. `deadline` as for `connect`. Where the
@@ -234,6 +249,7 @@ class Connection:
         self._deadline = self._now() + self._timeouts.total if deadline is None else deadline
         self._phase = Phase.MAIL
         self.transactions += 1
+        self._copies_refused = 0
         if written and not self._wire.alive:
             return Broken(self._phase, self._wire.why_ended)
         if refused := self._beyond_its_limits(prepared):
@@ -260,7 +276,7 @@ class Connection:
     async def _open(self) -> None:
         self._phase = Phase.CONNECT
         async with asyncio.timeout_at(self._until(self._timeouts.connect)):
-            await self._wire.open(self._target.host, self._target.port)
+            await self._wire.open(self._target.host, self._target.port, self._guard)
             if self._target.security == "tls":
                 await self._wire.secure(self._tls or _system_tls(), self._target.host)
         self._phase = Phase.BANNER
@@ -293,11 +309,11 @@ class Connection:
         self._phase = Phase.AUTH
         offered = self._extensions.get("AUTH", "").split()
         username, password = self._target.username, self._target.password
-        if self._target.oauth and "XOAUTH2" in offered:
-            await self._log_in_with_token(username, password)
-        elif not self._target.oauth and "PLAIN" in offered:
+        if self._target.tokens is not None and ("XOAUTH2" in offered or "OAUTHBEARER" in offered):
+            await self._log_in_with_token(self._target.tokens, "XOAUTH2" in offered)
+        elif self._target.tokens is None and "PLAIN" in offered:
             await self._command(f"AUTH PLAIN {_base64(f'{chr(0)}{username}{chr(0)}{password}')}")
-        elif not self._target.oauth and "LOGIN" in offered:
+        elif self._target.tokens is None and "LOGIN" in offered:
             await self._command("AUTH LOGIN", wanted=3)
             await self._command(_base64(username), wanted=3)
             await self._command(_base64(password))
@@ -306,14 +322,37 @@ class Connection:
                 Rejected(504, "5.5.4", "the server offers no way to log in", self._phase, Fault.POLICY)
             )
 
-    async def _log_in_with_token(self, username: str, token: str) -> None:
-        code, lines = await self._exchange(
-            f"AUTH XOAUTH2 {_base64(f'user={username}{chr(1)}auth=Bearer {token}{chr(1)}{chr(1)}')}"
-        )
-        if code // 100 == 3:
-            # The details of a failure; the reply with its code comes after an empty answer.
-            code, lines = await self._exchange("")
-        self._require((code, lines), 2)
+    async def _log_in_with_token(self, tokens: AccessTokens, is_xoauth2: bool) -> None:
+        """A token that is refused may have been ended before its time: once, a new one is tried."""
+        token = await self._token(tokens)
+        reply = await self._authenticate(token, is_xoauth2)
+        if reply[0] // 100 == 5:
+            fresh = await self._token(tokens, refused=token)
+            if fresh != token:
+                reply = await self._authenticate(fresh, is_xoauth2)
+        self._require(reply, 2)
+
+    async def _token(self, tokens: AccessTokens, refused: str = "") -> str:
+        try:
+            async with asyncio.timeout_at(self._until(self._timeouts.command)):
+                return await tokens.token(refused=refused)
+        except AccessLost as error:
+            raise _Refused(Rejected(535, "5.7.8", str(error), self._phase, Fault.ACCESS)) from None
+        except NoAccess as error:
+            raise _Refused(Broken(self._phase, str(error))) from None
+
+    async def _authenticate(self, token: str, is_xoauth2: bool) -> RawReply:
+        target = self._target
+        if is_xoauth2:
+            first, then = f"XOAUTH2 {_base64(xoauth2(target.username, token))}", ""
+        else:
+            response = oauthbearer(target.username, target.host, target.port, token)
+            first, then = f"OAUTHBEARER {_base64(response)}", _base64("\1")
+        reply = await self._exchange(f"AUTH {first}")
+        if reply[0] // 100 == 3:
+            # The details of a failure; the reply with its code comes after an answer that says nothing.
+            reply = await self._exchange(then)
+        return reply
 
     # --- one transaction
 
@@ -332,11 +371,13 @@ class Connection:
         if "PIPELINING" not in self._extensions:
             await self._command(self._mail_command(prepared))
             self._phase = Phase.RCPT
-            await self._command(prepared.rcpt_command)
+            await self._command(prepared.rcpt_commands[0])
+            for command in prepared.rcpt_commands[1:]:
+                self._note_copy(await self._exchange(command))
             return
         if not written:
             self._say(self._commands(prepared))
-        await self._pipelined_replies()
+        await self._pipelined_replies(len(prepared.rcpt_commands) - 1)
 
     def _ahead_of(self, following: Following | None) -> bytes:
         """MAIL and RCPT of the message that follows, if they may go along with a final dot."""
@@ -353,26 +394,40 @@ class Connection:
         return self._commands(prepared)
 
     def _commands(self, prepared: "_Prepared") -> bytes:
-        return f"{self._mail_command(prepared)}\r\n{prepared.rcpt_command}\r\n".encode()
+        lines = (self._mail_command(prepared), *prepared.rcpt_commands, "")
+        return "\r\n".join(lines).encode()
 
     def _mail_command(self, prepared: "_Prepared") -> str:
         return prepared.mail_command + self._mail_parameters(prepared.addresses, prepared.stuffed)
 
-    async def _pipelined_replies(self) -> None:
+    async def _pipelined_replies(self, copies: int) -> None:
         try:
             await self._reply(self._timeouts.command)
         except _Refused:
-            # The reply to RCPT comes all the same, and would be taken for a later one's.
-            await self._skip_reply()
+            # The replies to RCPT come all the same, and would be taken for later ones'.
+            await self._skip_replies(1 + copies)
             raise
         self._phase = Phase.RCPT
-        await self._reply(self._timeouts.command)
-
-    async def _skip_reply(self) -> None:
         try:
-            await self._wire.reply(min(self._now() + self._timeouts.reset, self._deadline))
+            await self._reply(self._timeouts.command)
+        except _Refused:
+            await self._skip_replies(copies)
+            raise
+        for _ in range(copies):
+            self._note_copy(await self._wire.reply(self._until(self._timeouts.command)))
+
+    async def _skip_replies(self, count: int) -> None:
+        try:
+            for _ in range(count):
+                await self._wire.reply(min(self._now() + self._timeouts.reset, self._deadline))
         except (TimeoutError, LineLost, NotSmtp):
             self.close()
+
+    def _note_copy(self, raw: RawReply) -> None:
+        """Go on without a copy that is refused; a server that closes is one that closes for all."""
+        if raw[0] == _CLOSING:
+            raise _Refused(classify(_reply_of(raw), self._phase))
+        self._copies_refused += raw[0] // 100 != 2
 
     def _mail_parameters(self, addresses: str, data: bytes) -> str:
         parameters = f" SIZE={len(data)}" if "SIZE" in self._extensions else ""
@@ -399,7 +454,8 @@ class Connection:
         until = self._until(self._timeouts.dot)
         self._say(stuffed + b".\r\n" + self._ahead_of(following))
         self._phase = Phase.DOT  # from here to the reply nobody but the server knows
-        return Accepted(_reply_of(self._require(await self._wire.reply(until), 2)))
+        reply = _reply_of(self._require(await self._wire.reply(until), 2))
+        return Accepted(reply, self._copies_refused)
 
     async def _reset(self) -> None:
         """Leave the connection as after EHLO, or closed."""
@@ -484,7 +540,7 @@ class _Refused(Exception):
 def _in_step(failure: Failure) -> bool:
     if isinstance(failure, Broken) or failure.phase is Phase.BODY:
         return False
-    return failure.code != 421  # RFC 5321 3.8: the server closes after it
+    return failure.code != _CLOSING
 
 
 # --- what a refusal means
@@ -572,17 +628,21 @@ _PATH = re.compile(r"[^\x00-\x20\x7f-\x9f<>\u2028\u2029\ud800-\udfff]{1,320}")
 class _Prepared:
     envelope: Envelope
     mail_command: str
-    rcpt_command: str
+    rcpt_commands: tuple[str, ...]
     addresses: str
     stuffed: bytes
 
 
 def _prepared(envelope: Envelope) -> _Prepared:
-    sender, rcpt = envelope.sender, envelope.rcpt
-    if not _PATH.fullmatch(rcpt) or (sender and not _PATH.fullmatch(sender)):
+    sender, recipients = envelope.sender, (envelope.rcpt, *envelope.also)
+    if not all(map(_PATH.fullmatch, recipients)) or (sender and not _PATH.fullmatch(sender)):
         raise ValueError("not an address for an envelope")
     return _Prepared(
-        envelope, f"MAIL FROM:<{sender}>", f"RCPT TO:<{rcpt}>", sender + rcpt, dot_stuffed(envelope.data)
+        envelope,
+        f"MAIL FROM:<{sender}>",
+        tuple(f"RCPT TO:<{each}>" for each in recipients),
+        "".join((sender, *recipients)),
+        dot_stuffed(envelope.data),
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, Protocol
 
+from chassis.hosts import Guard
 from sender.smtp import (
     Broken,
     Connection,
@@ -109,7 +110,7 @@ class Pool:
     At most `per_mailbox` connections at a time for a Target and `per_host` for a host and port. Busy: no
     connection was free within `room_seconds`; where some have waited half as long, also what comes when more
     than `waiting_per_host` wait, so that a slow server does not fill the memory. An idle connection is closed
-    after `idle_seconds`, any after `messages_per_connection`.
+    after `idle_seconds`, any after `messages_per_connection`. `tls`, `guard`: as for a Connection.
     """
 
     def __init__(
@@ -124,6 +125,7 @@ class Pool:
         idle_seconds: float = 15,
         messages_per_connection: int = 100,
         tls: ssl.SSLContext | None = None,
+        guard: Guard | None = None,
     ) -> None:
         self._hostname = ehlo_hostname
         self._timeouts = timeouts or Timeouts()
@@ -134,6 +136,7 @@ class Pool:
         self._idle_seconds = idle_seconds
         self._messages_per_connection = messages_per_connection
         self._tls = tls
+        self._guard = guard
         self._mailboxes: dict[Target, _Lane] = {}
         self._hosts: dict[tuple[str, int], _Host] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -275,7 +278,7 @@ class Pool:
             if not _was_stale(outcome):
                 return outcome
         target = worker.lane.target
-        worker.connection = Connection(target, self._hostname, self._timeouts, self._tls)
+        worker.connection = Connection(target, self._hostname, self._timeouts, self._tls, self._guard)
         failure = await worker.connection.connect(deadline)
         if failure is not None:
             return failure

@@ -5,6 +5,8 @@ import re
 import ssl
 from typing import Final, cast
 
+from chassis.hosts import SMTP_PORTS, Guard
+
 _MAX_REPLY_BYTES: Final = 64 * 1024
 _HAPPY_EYEBALLS_SECONDS: Final = 0.25  # RFC 8305 5
 _TLS_SHUTDOWN_SECONDS: Final = 2
@@ -32,6 +34,9 @@ class Wire(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._socket: asyncio.Transport | None = None  # the TCP connection, also beneath TLS
         self._buffer = bytearray()
+        self._lines: list[str] = []  # of a reply that has not ended
+        self._code = b""
+        self._taken_bytes = 0
         self._waiter: asyncio.Future[None] | None = None
         self._until = 0.0
         self._timer: asyncio.TimerHandle | None = None
@@ -46,19 +51,23 @@ class Wire(asyncio.Protocol):
     @property
     def quiet(self) -> bool:
         """Say whether the line is open and nothing is waiting to be read."""
-        return self._alive() and not self._buffer
+        return self._alive() and not self._buffer and not self._lines
 
     @property
     def alive(self) -> bool:
         """Say whether the line is open."""
         return self._alive()
 
-    async def open(self, host: str, port: int) -> None:
-        """Connect; raises OSError."""
+    async def open(self, host: str, port: int, guard: Guard | None = None) -> None:
+        """Connect, only where the guard allows it; raises OSError."""
         loop = asyncio.get_running_loop()
-        transport, _ = await loop.create_connection(
-            lambda: self, host, port, happy_eyeballs_delay=_HAPPY_EYEBALLS_SECONDS
-        )
+        if guard is None:
+            transport, _ = await loop.create_connection(
+                lambda: self, host, port, happy_eyeballs_delay=_HAPPY_EYEBALLS_SECONDS
+            )
+        else:
+            connected = await guard.connected(host, port, SMTP_PORTS)
+            transport, _ = await loop.create_connection(lambda: self, sock=connected)
         transport.set_write_buffer_limits(high=0)
         self._socket = transport
 
@@ -173,18 +182,24 @@ class Wire(asyncio.Protocol):
             self._waiter.set_result(None)
 
     def _take_reply(self) -> RawReply | None:
-        lines: list[str] = []
-        start = 0
-        while (end := self._buffer.find(b"\n", start)) >= 0:
-            found = _REPLY_LINE.fullmatch(self._buffer[start:end].rstrip(b"\r"))
+        """Look at each line once: a server may send them byte by byte."""
+        while (end := self._buffer.find(b"\n")) >= 0:
+            found = _REPLY_LINE.fullmatch(self._buffer[:end].rstrip(b"\r"))
             if found is None:
                 raise NotSmtp("the server's answer is not SMTP")
-            lines.append((found.group(3) or b"").decode("utf-8", "replace"))
-            start = end + 1
-            if found.group(2) != b"-":
-                del self._buffer[:start]
-                return int(found.group(1)), lines
-        if len(self._buffer) > _MAX_REPLY_BYTES:
+            code, more, text = found.groups(b"")
+            if self._lines and code != self._code:  # RFC 5321 4.2.1; which of them it means nobody knows
+                raise NotSmtp("the lines of the server's answer have different codes")
+            del self._buffer[: end + 1]  # not before: what is no SMTP stays, and stays none
+            self._code = code
+            self._lines.append(text.decode("utf-8", "replace"))
+            self._taken_bytes += end
+            if self._taken_bytes > _MAX_REPLY_BYTES:
+                break
+            if more != b"-":
+                lines, self._lines, self._taken_bytes = self._lines, [], 0
+                return int(code), lines
+        if self._taken_bytes + len(self._buffer) > _MAX_REPLY_BYTES:
             raise NotSmtp("the server's answer does not end")
         return None
 

@@ -16,13 +16,16 @@ from chassis.clock import Clock
 from chassis.documents import WorkspaceView
 from chassis.errors import Retry
 from chassis.kafka import Record
+from chassis.rates import BY_SENDER
 from chassis.retry import retrying
 from chassis.secrets import Secrets
 from chassis.telemetry import fields
 from chassis.together import Together
 from segue_contracts.commands import Hold, HoldScope
+from segue_contracts.events import OPTED_OUT
 from segue_contracts.message import Message
 from sender import metrics, model
+from sender.mailbox_health import HOLD_HOURS
 from sender.model import Claim, Document, Move, Settlement, State
 from sender.reading import Look, Read, Reader
 from sender.settings import SenderSettings
@@ -30,8 +33,6 @@ from sender.settings import SenderSettings
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-HOLD_HOURS = 1
-"""A refused mailbox is tried again after this; each refusal holds it anew."""
 PUBLISH_TRIES = 4
 RETRY_CAP_SECONDS = 1.0
 TELL_TOGETHER_SECONDS = 0.03
@@ -209,7 +210,7 @@ class Steps:
         ]
         for delivery in told:
             if delivery["state"] == State.REJECTED:
-                await self._suppress_if_bounced(delivery)
+                await self._suppress_if_refused(delivery)
         now = self._clock.real_now()
         outcomes = [model.outcome_of(delivery, now) for delivery in told]
         for (kind, reason), count in Counter((each.event_type, each.reason) for each in outcomes).items():
@@ -246,7 +247,10 @@ class Steps:
         workspace = found.get(delivery["workspace_id"])
         if workspace is None or workspace.in_doubt_policy != "resend":
             return delivery
-        return await self._resend(delivery["workspace_id"], delivery["_id"]) or delivery
+        again = await self._resend(delivery["workspace_id"], delivery["_id"])
+        if again is not None:
+            metrics.RESOLVED.labels("policy").inc()
+        return again or delivery
 
     async def _resend(self, workspace: UUID, dispatch_id: str) -> Document | None:
         """in doubt → deferred to now: a new attempt, hence a new read; the same bytes. None: not in doubt."""
@@ -263,11 +267,12 @@ class Steps:
 
     # ---- what else an outcome brings ----
 
-    async def _suppress_if_bounced(self, delivery: Document) -> None:
-        """Never write to a bounced address again; done with each telling: a crash may have come before it."""
-        recipient = delivery.get("recipient")
-        if delivery.get("bounced") and recipient:
-            opted_out = delivery["reason"] == model.OPTED_OUT
+    async def _suppress_if_refused(self, delivery: Document) -> None:
+        """Never write again to an address that bounced, or to a phone that opted out; done with each telling:
+        a crash may have come before it.
+        """
+        recipient, opted_out = delivery.get("recipient"), delivery.get("reason") == OPTED_OUT
+        if recipient and (opted_out or delivery.get("bounced")):
             await self.suppress(
                 delivery["workspace_id"], recipient, "unsubscribed" if opted_out else "bounced"
             )
@@ -295,7 +300,7 @@ class Steps:
             occurred_at=now,
             recorded_at=self._clock.real_now(),
             workspace_id=workspace,
-            issued_by="sender",
+            issued_by=BY_SENDER,
             scope=HoldScope.MAILBOX,
             scope_id=mailbox_id,
             until=now + timedelta(hours=HOLD_HOURS),
@@ -312,6 +317,8 @@ class Steps:
         except Retry:
             return [None] * len(groups)  # a count, not worth a second try
         for claim, state in zip(claims, states, strict=True):
+            if state == "in_doubt":
+                metrics.RESOLVED.labels("late_250").inc()
             if state == "stopped":
                 metrics.STOP_CROSSED.inc()
                 log.warning(

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from chassis import documents as names
 from chassis.documents import (
+    AttachmentView,
     EnrollmentView,
     MailboxView,
     PersonView,
@@ -56,13 +57,34 @@ INDEXES: Final = (
     ),
     Index((("workspace_id", 1), ("settled_at", 1)), "in_doubt", partial={"state": State.IN_DOUBT.value}),
     Index(
+        (("workspace_id", 1), ("mailbox_id", 1), ("settled_at", 1)),
+        "in_doubt_of_mailbox",
+        partial={"state": State.IN_DOUBT.value},
+    ),
+    Index(
         (("workspace_id", 1), ("mailbox_id", 1), ("sent_at", 1)),
         "sent",
         partial={"state": State.SENT.value},
     ),
     Index((("settled_at", 1), ("workspace_id", 1), ("mailbox_id", 1)), "bounced", partial={"bounced": True}),
+    # Whose words are still there: one entry at the settlement, gone when they are erased.
+    Index(
+        (("workspace_id", 1), ("settled_at", 1)),
+        "kept_text",
+        partial={"text": {"$exists": True}, "settled_at": {"$exists": True}},
+    ),
+    Index(
+        (("workspace_id", 1), ("settled_at", 1)), "kept_task_text", partial={"task.text": {"$exists": True}}
+    ),
     Index((("deadline", 1),), "transmitting", partial={"state": State.TRANSMITTING.value}),
     Index((("task.skip_at", 1),), "task_overdue", partial={"state": State.TASK_OPEN.value}),
+    Index((("task.tell_at", 1),), "task_tell", partial={"state": State.TASK_OPEN.value}),
+    Index((("task.prompt_at", 1),), "task_prompt", partial={"state": State.TASK_OPEN.value}),
+    Index(
+        (("workspace_id", 1), ("settled_at", -1), ("_id", -1)),
+        "task_recalled",
+        partial={"state": State.RELEASED.value, "task.opened_at": {"$type": "date"}},
+    ),
 )
 SCHEMA: Final[Document] = {
     "bsonType": "object",
@@ -77,7 +99,7 @@ SCHEMA: Final[Document] = {
         "state": {"enum": [state.value for state in State]},
     },
 }
-WITHOUT_BODY: Final[Document] = {"body": 0, "text": 0, "references": 0}
+WITHOUT_BODY: Final[Document] = {"body": 0, "text": 0, "references": 0, "tracking": 0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +115,9 @@ class Draft:
     @property
     def size(self) -> int:
         """About how many bytes it takes in a command."""
-        return len(self.body) * (not self.file) + 3 * len(self.facts.get("text", "")) + FACTS_BYTES
+        links = sum(map(len, self.facts.get("tracking", {}).get("links", ())))
+        text = 3 * len(self.facts.get("text", ""))
+        return len(self.body) * (not self.file) + text + links + FACTS_BYTES
 
     @property
     def kept(self) -> Document:
@@ -133,6 +157,7 @@ class Store:
         self._workspaces = database.collection(names.WORKSPACES)
         self._sms_numbers = database.collection(names.SMS_NUMBERS)
         self._signing_domains = database.collection(names.SIGNING_DOMAINS)
+        self._attachments = database.collection(names.ATTACHMENTS)
         self._results = database.collection(names.COMMAND_RESULTS)
         self._files = database.files("bodies")
         self._lease_until = _now_plus(lease_seconds)
@@ -315,6 +340,13 @@ class Store:
 
     # ---- 3. the bytes ----
 
+    async def attachment(self, workspace: UUID, attachment_id: UUID) -> AttachmentView | None:
+        """A file with its content."""
+        doc = await self._attachments.find_one(
+            {"_id": attachment_id, "workspace_id": workspace}, projection=AttachmentView.PROJECTION
+        )
+        return AttachmentView.read(doc) if doc is not None else None
+
     async def put_file(self, claim: Claim, body: bytes) -> str:
         """Keep bytes that are too many for a document; the file's id.
 
@@ -371,16 +403,25 @@ class Store:
 
     # ---- sending limits ----
 
-    async def spend(self, claims: Sequence[Claim], now: datetime, batch: str) -> list[bool]:
-        """Which claims have their attempt's slot, unspent until now and still valid."""
-        ids = [names.slot_id(claim.due.dispatch_id, claim.due.attempt) for claim in claims]
-        workspaces = _workspaces(claim.due for claim in claims)
-        unspent = {
+    async def spend(
+        self, spending: Sequence[tuple[Claim, str | None]], now: datetime, batch: str
+    ) -> list[bool]:
+        """Which claims have their attempt's slot, unspent until now and still valid; with a key, one that
+        counts under it.
+        """
+        ids = [names.slot_id(claim.due.dispatch_id, claim.due.attempt) for claim, _ in spending]
+        workspaces = _workspaces(claim.due for claim, _ in spending)
+        unspent: Document = {
             "_id": {"$in": ids},
             "workspace_id": {"$in": workspaces},
             "spent_at": None,
             "until": {"$gt": now},
         }
+        keyed = {i: key for i, (_, key) in zip(ids, spending, strict=True) if key is not None}
+        if keyed:
+            others = [i for i in ids if i not in keyed]
+            named = ({"_id": i, "keys": key} for i, key in keyed.items())
+            unspent["$or"] = [{"_id": {"$in": others}}, *named]
         spent = {"$set": {"spent_at": now, "spent_by": batch}}
         if await self._slots.update_many(unspent, spent, hint="_id_") == len(ids):
             return [True] * len(ids)
@@ -548,6 +589,7 @@ def _earlier(doc: Document) -> Earlier:
         doc.get("failures", 0),
         doc.get("soft_failures", 0),
         doc.get("policy_refusals", 0),
+        tuple(doc.get("bcc") or ()),
     )
 
 

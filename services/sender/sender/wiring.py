@@ -8,19 +8,28 @@ from typing import Final
 
 from chassis.clock import Clock
 from chassis.health import clock_check, listening
+from chassis.hosts import Guard
 from chassis.kafka import Consumer, DeadLetters, Handler, Publisher, ensure_topics
+from chassis.oauth import Tokens, TokenStore
 from chassis.secrets import Secrets
 from chassis.service import Service
 from chassis.store import Database, connect
 from segue_contracts.message import Channel
 from segue_contracts.sequence import MANUAL_CHANNELS
 from segue_contracts.topics import DELIVERY_COMMANDS, STAGE_DUE, TOPICS, Topic
+from sender.doubts import Doubts, DoubtStore
 from sender.email import Email, Posts
 from sender.handlers import DeliveryCommandHandler, StageDueHandler
+from sender.mailbox_health import FLUSH_SECONDS, MailboxHealth, MailboxStates
 from sender.manual import Manual
+from sender.notices import Notices
+from sender.prompt_store import PromptStore
+from sender.prompter import Prompter
 from sender.reading import Reader
+from sender.retention import Retention
 from sender.settings import SenderSettings
 from sender.sms import Sms
+from sender.sms_look_up import TwilioLookUp
 from sender.sms_provider import Http
 from sender.smtp import Timeouts
 from sender.smtp_pool import Pool
@@ -38,10 +47,15 @@ class Sender:
     store: Store
     steps: Steps
     work: Work
+    tokens: Tokens
     email: Email
     sms: Sms
+    states: MailboxStates
+    health: MailboxHealth
     on_stage_due: StageDueHandler
     on_commands: DeliveryCommandHandler
+    doubts: Doubts
+    prompter: Prompter
 
 
 @contextlib.asynccontextmanager
@@ -58,8 +72,12 @@ async def wiring(settings: SenderSettings, service: Service) -> AsyncIterator[No
         stack.push_async_callback(pool.close)
         sender = assemble(settings, clock, database, publisher, pool)
         stack.push_async_callback(sender.sms.close)
+        stack.push_async_callback(sender.tokens.close)
+        stack.push_async_callback(sender.prompter.close)
         with service.stage("indexes"):
             await sender.store.ensure()
+            await sender.states.ensure()
+            await sender.prompter.ensure()
         service.health.check("clock", clock_check(database, clock))
         letters = DeadLetters(publisher)
 
@@ -75,7 +93,12 @@ async def wiring(settings: SenderSettings, service: Service) -> AsyncIterator[No
             "work", lambda: sender.work.run(service.stopping, service.seconds_left), stop=sender.work.stop
         )
         service.periodic("transmission sweep", SWEEP_SECONDS, sender.on_stage_due.sweep)
+        service.periodic("doubt sweep", SWEEP_SECONDS, sender.doubts.sweep)
+        service.periodic("mailbox health", FLUSH_SECONDS, sender.health.flush)
+        retention = Retention(database, clock, service.stopping)
+        service.periodic("retention sweep", settings.retention_sweep_seconds, retention.sweep)
         service.periodic("task sweep", SWEEP_SECONDS, sender.on_commands.skip_overdue)
+        service.periodic("prompts", SWEEP_SECONDS, sender.prompter.sweep)
         # Two groups, so that a person's click never waits behind a batch of stages.
         consumer("delivery-commands", DELIVERY_COMMANDS, sender.on_commands)
         consumer("stage-due", STAGE_DUE, sender.on_stage_due)
@@ -91,8 +114,12 @@ def assemble(
     store = Store(database, lease_seconds=settings.claim_lease_seconds, doubt_seconds=doubt_seconds)
     reader = Reader(store, clock, secrets)
     steps = Steps(store, publisher, reader, clock, secrets, settings, random.random)
-    email = Email(store, pool, steps, secrets, settings)
-    sms = Sms(store, Http(settings.smtp_total_seconds), steps, secrets, settings)
+    states = MailboxStates(database)
+    health = MailboxHealth(states, publisher, clock)
+    guard = Guard(settings.allowed_private_networks)
+    tokens = Tokens(TokenStore(database), secrets, guard, clock)
+    email = Email(store, pool, steps, health, secrets, tokens, settings)
+    sms = Sms(store, Http(settings.smtp_total_seconds, guard), steps, secrets, settings)
     manual = Manual(store, steps)
     channels: Mapping[Channel, Carries] = {
         Channel.EMAIL: email,
@@ -100,14 +127,25 @@ def assemble(
         **dict.fromkeys(MANUAL_CHANNELS, manual),
     }
     work = Work(steps, channels, settings)
+    look_ups = {Channel.SMS: TwilioLookUp(store, secrets.decrypt, guard, doubt_seconds)}
+    doubts = Doubts(DoubtStore(database), steps, clock, look_ups)
+    # Without the guard of the pool over users' servers: this one is the operator's, and may be private.
+    notice_pool = Pool(settings.ehlo_hostname, Timeouts(total=settings.smtp_total_seconds))
+    notices = Notices(settings, notice_pool, guard, secrets, clock)
+    public_url = str(settings.public_url) if settings.public_url else None
     return Sender(
         store=store,
         steps=steps,
         work=work,
+        tokens=tokens,
         email=email,
         sms=sms,
+        states=states,
+        health=health,
         on_stage_due=StageDueHandler(store, steps, work, clock),
-        on_commands=DeliveryCommandHandler(store, steps, clock),
+        on_commands=DeliveryCommandHandler(store, steps, doubts, clock),
+        doubts=doubts,
+        prompter=Prompter(PromptStore(database), store, steps, notices, clock, public_url),
     )
 
 
@@ -120,4 +158,5 @@ def smtp_pool(settings: SenderSettings) -> Pool:
         per_host=settings.smtp_per_host,
         waiting_per_host=settings.max_per_host,
         room_seconds=settings.room_seconds,
+        guard=Guard(settings.allowed_private_networks),
     )

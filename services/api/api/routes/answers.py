@@ -10,6 +10,7 @@ from api.auditing import audit
 from api.keys import KeyScope
 from api.paging import Page, PageQuery
 from api.problems import not_found
+from api.routes.enrollments import erased_note
 from api.routing import Answer, Call, Closed, Empty, Route, Shown, Takes
 from api.submitting import command_route, submit_one
 from chassis.documents import AnswerView
@@ -95,6 +96,8 @@ class AnswerShown(Shown):
     corrections: list[CorrectionShown]
     reviewed_at: datetime | None
     reviewed_by: str | None
+    erased_at: datetime | None = None
+    erased: str | None = Field(default=None, description="Why there are no words any more")
 
 
 class CorrectionRequest(Closed):
@@ -169,6 +172,8 @@ def shown(call: Call, view: AnswerView) -> AnswerShown:
         corrections=[CorrectionShown.model_validate(each) for each in view.corrections],
         reviewed_at=answer.get("reviewed_at"),
         reviewed_by=answer.get("reviewed_by"),
+        erased_at=view.erased_at,
+        erased=erased_note(view.erased_at),
     )
 
 

@@ -16,6 +16,7 @@ from api.routing import KIB, Answer, Call, Closed, Empty, Route, Shown, Takes
 from api.submitting import command_route, submit_one
 from api.times import Instant
 from chassis.documents import hold_id, hold_is_active
+from chassis.rates import BY_SENDER
 from chassis.store import Document
 from segue_contracts.commands import (
     Edit,
@@ -275,7 +276,7 @@ async def resume_mailbox(call: Call) -> Answer:
     """Lift the hold of a mailbox; one that is held because its server refuses it waits for its time."""
     mailbox = (await existing_mailbox(call))["_id"]
     found = await call.api.reads.holds(call.caller.workspace, [hold_id(HoldScope.MAILBOX, mailbox)])
-    if any(hold["by"] == SENDER and hold_is_active(hold, call.api.clock.now()) for hold in found.values()):
+    if any(hold["by"] == BY_SENDER and hold_is_active(hold, call.api.clock.now()) for hold in found.values()):
         detail = "Its server refuses this mailbox: mend its settings; it is tried again by itself."
         raise conflict("held-by-its-server", detail)
     return await lift(call, HoldScope.MAILBOX, mailbox)
@@ -347,8 +348,6 @@ _SEQUENCE = "/v1/sequences/{sequence_id}"
 _PERSON = "/v1/people/{external_id}"
 _MAILBOX = "/v1/mailboxes/{mailbox_id}"
 _E, _S, _W, _P, _M = "Enrollments", "Sequences", "Workspace", "People", "Mailboxes"
-SENDER = "sender"
-"""Who holds a mailbox that its server refuses."""
 
 ROUTES = (
     Route(

@@ -1,7 +1,7 @@
 """Enrolling people, one or many, and what becomes of them."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
@@ -15,11 +15,14 @@ from api.paging import Page, PageQuery
 from api.problems import FieldError, Problem, conflict, field_errors, invalid, invalid_at, not_found
 from api.prospects_csv import rows as csv_rows
 from api.reads import ENDED_STATES, LIVE_STATES
+from api.routes.delegations import check_still_agreed
 from api.routes.sequences import existing
+from api.routes.tokens import columns_of
 from api.routing import CSV, MIB, Answer, Call, Closed, Route, Shown, Takes
 from api.submitting import Accepted, Wish, submit, wish_of
 from api.times import Instant
 from chassis.documents import DeliveryStory, EnrollmentStory
+from chassis.secrets import WARNING
 from chassis.store import Document
 from segue_contracts.commands import Enroll
 from segue_contracts.prospect import Prospect, ProspectError, parse_prospect
@@ -59,6 +62,9 @@ class AcceptedRow(Accepted):
 
     row: int
     enrollment_id: UUID
+    warnings: list[str] = Field(
+        default=[], description="What keeps nobody out, and should be known: somebody warns of the company"
+    )
 
 
 class RefusedRow(Shown):
@@ -149,6 +155,33 @@ class Broken(Shown):
     again_at: datetime
 
 
+class LookShown(Shown):
+    """Where a delivery in doubt was looked for and not found, which proves nothing."""
+
+    what: str = Field(description="sent_copy: its copy in the mailbox; provider: the provider's own list")
+    at: datetime
+    times: int
+    places: list[str]
+
+
+class DoubtShown(Shown):
+    """What is known of a delivery of which nobody knows whether it arrived."""
+
+    since: datetime | None
+    age_seconds: int
+    transmitted_at: datetime | None
+    looked: list[LookShown]
+    decision: str | None
+
+
+class EvidenceShown(Shown):
+    """By what it is known that it was sent, though its server never said so; `was`: its state until then."""
+
+    kind: str
+    at: datetime
+    was: str
+
+
 class DeliveryShown(Shown):
     """One stage's message as it was sent, or its task."""
 
@@ -168,6 +201,11 @@ class DeliveryShown(Shown):
     reason: str | None
     code: str | None
     task: dict[str, Any] | None
+    decided_by: str | None = None
+    doubt: DoubtShown | None = None
+    evidence: EvidenceShown | None = None
+    erased_at: datetime | None = None
+    erased: str | None = Field(default=None, description="Why there are no words any more")
 
 
 class EnrollmentWhole(EnrollmentRow):
@@ -176,6 +214,7 @@ class EnrollmentWhole(EnrollmentRow):
     prospect: dict[str, Any] | None
     hold: Held | None
     broken: Broken | None
+    warnings: list[dict[str, str]] = Field(description="What enrolling found that did not refuse it")
     edits: dict[str, dict[str, str]]
     history: list[dict[str, Any]]
     deliveries: list[DeliveryShown]
@@ -190,10 +229,16 @@ class EnrollmentQuery(PageQuery):
 
 
 class StageCount(Shown):
-    """Messages of one stage that were sent."""
+    """Messages of one stage: how many were sent, and of those, where that is tracked, how many were opened
+    and clicked by people, and how many by machines alone.
+    """
 
     stage_id: str
     sent: int
+    opened: int = 0
+    clicked: int = 0
+    machine_opened: int = 0
+    machine_clicked: int = 0
 
 
 class Stats(Shown):
@@ -224,8 +269,9 @@ class Candidate:
 async def enroll(call: Call) -> Answer:
     """Enroll prospects; each is accepted or refused on its own, and all refused is a 422."""
     sequence = await existing(call)
-    candidates, options = read_request(call)
+    candidates, options = await read_request(call)
     check_target(sequence, options)
+    await check_still_agreed(call, sequence, options.sequence_version)
     answer = EnrollAnswer(accepted=[], refused=[])
     seen: dict[str, int] = {}
     batch: list[tuple[Candidate, Wish]] = []
@@ -246,12 +292,11 @@ async def enroll(call: Call) -> Answer:
     return Answer(answer, HTTPStatus.ACCEPTED)
 
 
-def read_request(call: Call, most_rows: int = MAX_ROWS) -> tuple[Iterator[Candidate], EnrollOptions]:
+async def read_request(call: Call, most_rows: int = MAX_ROWS) -> tuple[Iterator[Candidate], EnrollOptions]:
     """The prospects of a JSON or CSV request, and what holds for all of them."""
     if call.body.content_type == CSV:
-        text: str = call.body.data
-        found = (Candidate(each.line, "", each.data, each.errors) for each in csv_rows(text, most_rows))
-        return found, call.query
+        rows = csv_rows(call.body.data, most_rows, await columns_of(call))
+        return (Candidate(each.line, "", each.data, each.errors) for each in rows), call.query
     body: EnrollBody = call.body.data
     if (body.prospect is None) == (body.prospects is None):
         raise invalid_at("", "has either `prospect` or `prospects`, a list of them")
@@ -321,15 +366,33 @@ def enroll_wish(call: Call, sequence: Document, prospect: Prospect, options: Enr
 async def accept(call: Call, batch: list[tuple[Candidate, Wish]]) -> list[AcceptedRow]:
     """Store these commands; only then are they accepted."""
     answers = await submit(call, [wish for _, wish in batch])
+    warnings = await warnings_of(call, [wish for _, wish in batch])
     return [
         AcceptedRow(
             row=candidate.row,
+            warnings=warnings.get(wish.target, []),
             enrollment_id=UUID(wish.target),
             command_id=answer.command_id,
             status_url=answer.status_url,
         )
         for (candidate, wish), answer in zip(batch, answers, strict=True)
     ]
+
+
+async def warnings_of(call: Call, wishes: Sequence[Wish]) -> dict[str, list[str]]:
+    """By enrollment id, what somebody warns of in the prospect's company."""
+    workspace = call.caller.workspace
+    targets: dict[str, list[str]] = {}
+    for wish in wishes:
+        assert isinstance(wish.message, Enroll)
+        key = wish.message.prospect.effective_company_key
+        for suppression_id in call.api.secrets.suppression_ids(workspace, WARNING, key) if key else ():
+            targets.setdefault(suppression_id, []).append(wish.target)
+    found: dict[str, list[str]] = {}
+    for suppression_id, reason in (await call.api.store.suppressions.reasons(workspace, targets)).items():
+        for target in targets[suppression_id]:
+            found.setdefault(target, []).append(f"company_warned: a warning of this company: {reason}")
+    return found
 
 
 def all_refused(refused: list[RefusedRow]) -> Problem:
@@ -384,9 +447,10 @@ async def get_enrollment(call: Call) -> Answer:
             prospect=person.prospect if person else None,
             hold=Held.model_validate(hold) if hold else None,
             broken=Broken.model_validate(story.broken) if story.broken else None,
+            warnings=list(story.warnings),
             edits=story.edits,
             history=list(story.history),
-            deliveries=[delivery_shown(each) for each in deliveries],
+            deliveries=[delivery_shown(each, call.api.clock.now()) for each in deliveries],
         )
     )
 
@@ -396,6 +460,7 @@ async def stats(call: Call) -> Answer:
     sequence = await existing(call)
     counts = await call.api.reads.counts(call.caller.workspace, sequence["_id"])
     sent = await call.api.reads.sent_by_stage(call.caller.workspace, sequence["_id"])
+    engaged = await call.api.store.engagements.by_stage(call.caller.workspace, sequence["_id"])
     states = counts["state"]
     return Answer(
         Stats(
@@ -405,7 +470,10 @@ async def stats(call: Call) -> Answer:
             replied=counts["stop"].get("replied", 0),
             stop_reasons=counts["stop"],
             sent=sum(sent.values()),
-            stages=[StageCount(stage_id=stage, sent=count) for stage, count in sorted(sent.items())],
+            stages=[
+                StageCount(stage_id=stage, sent=count, **engaged.get(stage, {}))
+                for stage, count in sorted(sent.items())
+            ],
         )
     )
 
@@ -449,9 +517,32 @@ def next_of(story: EnrollmentStory) -> Next | None:
     )
 
 
-def delivery_shown(story: DeliveryStory) -> DeliveryShown:
-    """A delivery as people see it."""
-    return DeliveryShown.model_validate(story)
+def delivery_shown(story: DeliveryStory, now: datetime) -> DeliveryShown:
+    """A delivery as people see it at the business instant `now`."""
+    doubt = _doubt(story, now) if story.state == "in_doubt" else None
+    shown = DeliveryShown.model_validate(story)
+    return shown.model_copy(update={"doubt": doubt, "erased": erased_note(story.erased_at)})
+
+
+def erased_note(at: datetime | None) -> str | None:
+    """What stands in the place of words that were erased."""
+    return None if at is None else f"erased on {at:%Y-%m-%d} by the workspace's retention rule"
+
+
+def _doubt(story: DeliveryStory, now: datetime) -> DoubtShown:
+    looks = (story.looks or {}).items()
+    since = story.settled_at
+    return DoubtShown(
+        since=since,
+        age_seconds=int(max(0.0, (now - since).total_seconds())) if since else 0,
+        transmitted_at=story.transmitted_at,
+        looked=[
+            LookShown(what=what, at=look["at"], times=look["times"], places=look["places"])
+            for what, look in looks
+            if look.get("times")
+        ],
+        decision=story.decision,
+    )
 
 
 _OF_SEQUENCE = "/v1/sequences/{sequence_id}"

@@ -6,6 +6,7 @@ from pydantic import AfterValidator, Field
 
 from api.auditing import audit
 from api.keys import KeyScope
+from api.mail_content import reply_warnings
 from api.problems import not_found
 from api.routing import Answer, Call, Closed, Route, Takes
 from api.store import Store
@@ -74,7 +75,8 @@ async def launch_warnings(call: Call, document: SequenceDocument) -> list[str]:
     if not any(stage.channel is Channel.EMAIL for stage in document.stages):
         return []
     footer = await footer_of(call.api.store, call.caller.workspace)
-    return [] if footer is not None and footer.postal_address else [NO_ADDRESS]
+    warnings = [] if footer is not None and footer.postal_address else [NO_ADDRESS]
+    return warnings + await reply_warnings(call, document)
 
 
 _ONE = "/v1/workspace/footer"

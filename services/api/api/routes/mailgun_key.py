@@ -4,6 +4,7 @@ from http import HTTPStatus
 
 from pydantic import Field, SecretStr
 
+from api.auditing import audit
 from api.keys import KeyScope
 from api.problems import conflict
 from api.routes.mailboxes import existing
@@ -21,6 +22,7 @@ async def put(call: Call) -> Answer:
     mailbox, new = await existing(call), call.body.data
     key = call.api.secrets.encrypt(new.signing_key.get_secret_value()) if new.signing_key else None
     fields = {"mailgun_key": key, "updated_at": call.api.clock.real_now()}
+    await audit(call, "mailbox.mailgun_key_set", mailbox["_id"])
     if await call.api.store.mailboxes.change(mailbox, fields) is None:
         raise conflict("changed-meanwhile", "Somebody else changed this mailbox at this moment: try again.")
     return Answer(status=HTTPStatus.NO_CONTENT)

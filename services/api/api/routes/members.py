@@ -8,12 +8,15 @@ from uuid import UUID
 
 from pydantic import AfterValidator, Field
 
+from api.auditing import audit
 from api.keys import SECRET_BYTES, KeyScope, key_document, key_text
 from api.paging import Page, PageQuery
-from api.problems import conflict, forbidden, invalid_at, not_found
+from api.problems import Problem, conflict, forbidden, invalid_at, not_found
 from api.routing import Answer, Call, Closed, Route, Shown, Takes
 from api.submitting import Accepted, submit_one
+from chassis.documents import WorkspaceLimits as WorkspaceLimitsView
 from chassis.errors import Duplicate
+from chassis.sms_text import MAX_SEGMENTS
 from chassis.store import Document, Workspace
 from segue_contracts.commands import MAX_CALENDAR_DAYS, SetCalendar
 from segue_contracts.prospect import DateText
@@ -25,6 +28,13 @@ class WorkspaceLimits(Closed):
 
     per_person_per_day: int | None = Field(
         default=None, ge=1, le=100, strict=True, description="Messages to one person in any 24 hours"
+    )
+    sms_segments: int = Field(
+        default=WorkspaceLimitsView().sms_segments,
+        ge=1,
+        le=MAX_SEGMENTS,
+        strict=True,
+        description="Segments that a text message takes at most",
     )
 
 
@@ -50,12 +60,13 @@ class WorkspaceShown(Shown):
 
 
 class UserShown(Shown):
-    """Somebody who works with Segue."""
+    """Somebody who works with Segue; `left_at` is null until they leave."""
 
     id: UUID = Field(validation_alias="_id")
     email: str
     name: str
     created_at: datetime
+    left_at: datetime | None = None
 
 
 class Me(Shown):
@@ -105,6 +116,7 @@ class KeyMade(KeyShown):
 async def limit_workspace(call: Call) -> Answer:
     """Set the limits; what is over one waits for the first free time."""
     limits: WorkspaceLimits = call.body.data
+    await audit(call, "limits.set", call.caller.workspace, **limits.model_dump(exclude_none=True))
     await call.api.store.people.limit_workspace(call.caller.workspace, limits.model_dump())
     return Answer(limits)
 
@@ -112,6 +124,7 @@ async def limit_workspace(call: Call) -> Answer:
 async def set_calendar(call: Call) -> Answer:
     """Set all days off of the team; what is planned and not yet due is planned again."""
     workspace = call.caller.workspace
+    await audit(call, "calendar.set", workspace, days=len(call.body.data.days))
     return await submit_one(call, SetCalendar, str(workspace), days=sorted(set(call.body.data.days)))
 
 
@@ -153,6 +166,7 @@ async def add_user(call: Call) -> Answer:
     """Add a user."""
     new: NewUser = call.body.data
     user = user_document(call.ids.next(), call.caller.workspace, new.email, new.name, call.api.clock.now())
+    await audit(call, "user.added", user["_id"])
     try:
         await call.api.store.people.add_user(user)
     except Duplicate:
@@ -171,6 +185,16 @@ async def list_users(call: Call) -> Answer:
     )
 
 
+async def active_user(call: Call, user_id: UUID, pointer: str) -> Document:
+    """A user who has not left; Problem 422 otherwise."""
+    user = await call.api.store.people.user(call.caller.workspace, user_id)
+    if user is None:
+        raise invalid_at(pointer, "is no user of this workspace")
+    if user.get("left_at") is not None:
+        raise invalid_at(pointer, f"has left: POST /v1/users/{user_id}/reactivate")
+    return user
+
+
 async def add_key(call: Call) -> Answer:
     """Make an API key; its text is in this answer and nowhere else."""
     new: NewKey = call.body.data
@@ -178,16 +202,21 @@ async def add_key(call: Call) -> Answer:
         if not call.caller.may(scope):
             raise forbidden(f"This API key can't give the scope {scope.value!r}, which it lacks.")
     user_id = new.user_id or call.caller.user_id
-    if await call.api.store.people.user(call.caller.workspace, user_id) is None:
-        raise invalid_at("/user_id", "is no user of this workspace")
+    await active_user(call, user_id, "/user_id")
     key_id, secret = call.ids.next(), secrets.token_bytes(SECRET_BYTES)
     now = call.api.clock.now()
     key = key_document(key_id, secret, call.caller.workspace, user_id, new.name, new.scopes, now)
+    await audit(call, "api_key.made", key_id, scopes=" ".join(new.scopes), user_id=str(user_id))
     if not await call.api.store.people.add_key(key):
         # An earlier try with this Idempotency-Key stored it: say so rather than show a wrong text.
         raise conflict(
             "exists", "An earlier try made this key and its text is lost: revoke it, make another."
         )
+    try:
+        await active_user(call, user_id, "/user_id")  # whose keys were revoked just before it was stored
+    except Problem:
+        await call.api.store.people.revoke_key(call.caller.workspace, key_id, call.api.clock.real_now())
+        raise
     return Answer(KeyMade.model_validate({**key, "key": key_text(key_id, secret)}), HTTPStatus.CREATED)
 
 
@@ -200,6 +229,7 @@ async def list_keys(call: Call) -> Answer:
 async def revoke_key(call: Call) -> Answer:
     """Revoke an API key, from this moment on and for good."""
     key_id = call.uuid("key_id", "API key")
+    await audit(call, "api_key.revoked", key_id)
     if not await call.api.store.people.revoke_key(call.caller.workspace, key_id, call.api.clock.real_now()):
         raise not_found("API key")
     return Answer(status=HTTPStatus.NO_CONTENT)

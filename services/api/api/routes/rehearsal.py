@@ -19,6 +19,7 @@ from api.routes.footer import launch_warnings
 from api.routes.sequences import existing
 from api.routing import CSV, MIB, Answer, Call, Route, Shown, Takes
 from chassis.inquiries import DRY_RUN, MAX_AT_ONCE, Collision, DryRunAsked, Rehearsed, SameAddress
+from chassis.unsubscribing import PATH
 from segue_contracts.commands import Enroll
 from segue_contracts.ids import person_id
 from segue_contracts.sequence import parse_sequence
@@ -75,7 +76,7 @@ async def warnings_of(call: Call, enrolls: Sequence[Enroll]) -> list[str]:
 async def read(call: Call) -> tuple[dict[int, Enroll], list[RefusedRow]]:
     """The enrolls of the request by row, and the rows that are none, by what reads a real enroll."""
     sequence = await existing(call)
-    candidates, options = read_request(call, MAX_PROSPECTS)
+    candidates, options = await read_request(call, MAX_PROSPECTS)
     check_target(sequence, options)
     seen: dict[str, int] = {}
     enrolls: dict[int, Enroll] = {}
@@ -97,7 +98,8 @@ async def rehearse(call: Call, enrolls: Sequence[Enroll]) -> list[Rehearsed]:
     people: list[Rehearsed] = []
     room = MAX_ANSWER_CHARS
     for start in range(0, len(enrolls), MAX_AT_ONCE):
-        asked = DryRunAsked(commands=list(enrolls[start : start + MAX_AT_ONCE]))
+        commands = list(enrolls[start : start + MAX_AT_ONCE])
+        asked = DryRunAsked(commands=commands, unsubscribe_url=sample_link(call))
         told = await ask(call, DRY_RUN, asked)
         assert told is not None, "every enroll has an answer"
         people += told.people
@@ -105,6 +107,12 @@ async def rehearse(call: Call, enrolls: Sequence[Enroll]) -> list[Rehearsed]:
         if room < 0:
             raise too_much()
     return people
+
+
+def sample_link(call: Call) -> str | None:
+    """What stands for a message's own link: a real one would unsubscribe somebody."""
+    url = call.api.settings.base_url
+    return f"{url}{PATH}..." if url.startswith("https://") else None
 
 
 def same_address_rows(enrolls: Mapping[int, Enroll]) -> dict[int, list[SameAddress]]:

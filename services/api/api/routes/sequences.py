@@ -9,16 +9,23 @@ from uuid import UUID
 
 from pydantic import Field
 
+from api.auditing import audit
 from api.crowd import submit_for_all
 from api.keys import KeyScope
+from api.mail_content import address_errors
 from api.model import sequence_document, sequence_etag, version_document
 from api.paging import Page, PageQuery
 from api.problems import FieldError, Problem, conflict, invalid, not_found, refused
+from api.routes.attachments import check_attachments
+from api.routes.delegations import check_consents, teammates_mailbox
+from api.routes.tokens import check_tokens
 from api.routing import KIB, YAML, Answer, Call, Closed, Route, Shown, Takes
 from api.submitting import Accepted, submit, wish_of
+from api.waiting import Wait, waits_of
 from chassis import faults
+from chassis.documents import WorkspaceView
 from chassis.errors import Duplicate
-from chassis.sms_text import cost
+from chassis.sms_text import AWAKE_MINUTES, cost
 from chassis.store import Document
 from chassis.templates import Kind, TemplateError, compile_template
 from chassis.zones import ZONE_NAMES
@@ -29,12 +36,10 @@ from segue_contracts.sequence import (
     Access,
     SequenceDocument,
     SequenceError,
-    Stage,
     Timing,
-    WhenOverdue,
     parse_sequence,
 )
-from segue_contracts.timing import PROSPECT
+from segue_contracts.timing import PROSPECT, TimeOfDay, TimeRange
 
 _TOKEN = re.compile(r"\{\{.*?\}\}")
 MAX_SEQUENCE_BYTES = 512 * KIB
@@ -43,8 +48,14 @@ NO_NUMBER = (
     "no number that can send text messages is connected: connect one (POST /v1/sms-numbers), "
     "or use manual_sms, a task for a person"
 )
-NOT_TRACKED = "opens and clicks are not tracked yet, so this would never be true: use `has`, or leave it out"
-NO_NOTIFICATION = "nobody can be told of an overdue task yet: use `wait` or `skip`"
+ONLY_QUIET_HOURS = (
+    "would go out only in hours in which no country lets people be texted: let its time, or its windows, "
+    "have some of the hours between 8:00 and 21:00"
+)
+NO_HTTPS = (
+    "nothing can be tracked: set SEGUE_PUBLIC_URL, for api and sender alike, to the https address at which "
+    "people reach the api, or leave it out"
+)
 NOT_CONFIDENTIAL = "everybody in the workspace can see every sequence yet: leave it out"
 
 
@@ -75,9 +86,10 @@ class VersionShown(Shown):
 
 
 class SequenceWhole(SequenceShown):
-    """A sequence and its latest version."""
+    """A sequence and its latest version; `waits`: what holds it as a whole, or that version's mailboxes."""
 
     latest: VersionShown
+    waits: list[Wait]
 
 
 class ArchiveRequest(Closed):
@@ -108,7 +120,13 @@ def parsed(data: Any) -> SequenceDocument:
         document = parse_sequence(data)
     except SequenceError as error:
         raise refused(error) from None
-    errors = [*_template_errors(document), *_zone_errors(document), *_set_up_errors(document)]
+    errors = [
+        *_template_errors(document),
+        *_zone_errors(document),
+        *address_errors(document),
+        *_set_up_errors(document),
+        *_untracked_errors(document),
+    ]
     if errors:
         raise invalid(errors)
     return document
@@ -128,6 +146,7 @@ def _template_errors(document: SequenceDocument) -> Iterator[FieldError]:
     for index, stage in enumerate(document.stages):
         yield from template_error(f"/stages/{index}/subject", stage.subject, "header")
         yield from template_error(f"/stages/{index}/text", stage.text, "text")
+        yield from template_error(f"/stages/{index}/html", stage.html, "html")
 
 
 def _timings(document: SequenceDocument) -> Iterator[tuple[str, Timing]]:
@@ -148,20 +167,38 @@ def _zone_errors(document: SequenceDocument) -> Iterator[FieldError]:
 
 def _set_up_errors(document: SequenceDocument) -> Iterator[FieldError]:
     """What the document may say and this release does not do: refused, never ignored in silence."""
-    for index, stage in enumerate(document.stages):
-        yield from _stage_set_up_errors(f"/stages/{index}", stage)
     if document.access is Access.CONFIDENTIAL:
         yield FieldError(pointer="/access", detail=NOT_CONFIDENTIAL)
-    if document.on_behalf_of is not None:
-        detail = "teammates can't agree to this yet: name their mailbox in `mailbox`"
-        yield FieldError(pointer="/on_behalf_of", detail=detail)
 
 
-def _stage_set_up_errors(place: str, stage: Stage) -> Iterator[FieldError]:
-    if stage.when is not None and any(part.opened or part.clicked for part in stage.when.walk()):
-        yield FieldError(pointer=f"{place}/when", detail=NOT_TRACKED)
-    if stage.overdue is not None and stage.overdue.do is WhenOverdue.NOTIFY:
-        yield FieldError(pointer=f"{place}/overdue/do", detail=NO_NOTIFICATION)
+def _untracked_errors(document: SequenceDocument) -> Iterator[FieldError]:
+    """Conditions on opens and clicks that nobody measures, so that they would never be true."""
+    tracking = document.tracking
+    for index, stage in enumerate(document.stages):
+        for part in stage.when.walk() if stage.when is not None else ():
+            named = part.opened or part.clicked
+            if named is None:
+                continue
+            measure, is_on = ("opens", tracking.opens) if part.opened else ("clicks", tracking.clicks)
+            if not is_on:
+                detail = f"asks about {measure}, which are not tracked: add tracking: {{{measure}: true}}"
+                yield FieldError(pointer=f"/stages/{index}/when", detail=detail)
+            if document.stages[document.index_of(named)].html is None:
+                detail = f"{named} is plain text, in which nothing is tracked: give that stage an `html`"
+                yield FieldError(pointer=f"/stages/{index}/when", detail=detail)
+
+
+def check_tracking(call: Call, document: SequenceDocument) -> None:
+    """Problem 422 where something is to be tracked and people can't reach us to be so."""
+    is_asked = document.tracking.opens or document.tracking.clicks
+    if is_asked and not call.api.settings.base_url.startswith("https://"):
+        raise invalid([FieldError(pointer="/tracking", detail=NO_HTTPS)])
+
+
+async def sms_segments(call: Call) -> int:
+    """The most segments that the workspace lets a text message take."""
+    workspace = await call.api.store.people.workspace(call.caller.workspace)
+    return WorkspaceView.read(workspace or {"_id": call.caller.workspace}).limits.sms_segments
 
 
 async def check_texts(call: Call, document: SequenceDocument) -> None:
@@ -169,7 +206,7 @@ async def check_texts(call: Call, document: SequenceDocument) -> None:
     stages = [(i, stage) for i, stage in enumerate(document.stages) if stage.channel is Channel.SMS]
     if not stages:
         return
-    most, errors = call.api.settings.sms_max_segments, []
+    most, errors = await sms_segments(call), []
     if not await call.api.store.sms_numbers.any_sends(call.caller.workspace):
         errors = [FieldError(pointer=f"/stages/{i}/channel", detail=NO_NUMBER) for i, _ in stages]
     for i, stage in stages:
@@ -179,12 +216,39 @@ async def check_texts(call: Call, document: SequenceDocument) -> None:
                 f"takes {segments} segments of a text message without its values; at most {most} are sent"
             )
             errors.append(FieldError(pointer=f"/stages/{i}/text", detail=detail))
+    errors += [
+        FieldError(pointer=f"/stages/{i}", detail=ONLY_QUIET_HOURS)
+        for i, _ in stages
+        if not may_text(document, i)
+    ]
     if errors:
         raise invalid(errors)
 
 
+def may_text(document: SequenceDocument, index: int) -> bool:
+    """Whether a text message at `index` may go at all: in the prospect's own zone some of its time must lie
+    within the hours that some country allows. In a fixed zone that depends on where the phone is.
+    """
+    stage, timing = document.stages[index], document.timing_of(index)
+    if timing.zone not in (None, PROSPECT):
+        return True
+    at = stage.at_time
+    if isinstance(at, TimeOfDay):
+        minute = 60 * at.at.hour + at.at.minute
+        wanted = TimeRange(minute, minute + 1)
+    else:
+        wanted = at or TimeRange(0, 24 * 60)
+    ranges = (each for day in stage.allowed_weekdays for each in timing.open_windows.days[day])
+    begin, end = max(wanted.start, AWAKE_MINUTES[0]), min(wanted.end, AWAKE_MINUTES[1])
+    return any(max(each.start, begin) < min(each.end, end) for each in ranges)
+
+
 async def mailbox_ids(call: Call, document: SequenceDocument, owner_id: UUID) -> list[UUID]:
-    """The mailboxes that the document names, or the owner's; Problem 422 for one that is not connected."""
+    """The mailboxes that send: the ones named, a teammate's, or the owner's own; Problem 422 for one that is
+    not connected, or whose user has not agreed.
+    """
+    if document.on_behalf_of is not None:
+        return [(await teammates_mailbox(call, document, owner_id))["_id"]]
     mailboxes, workspace = call.api.store.mailboxes, call.caller.workspace
     if not document.mailboxes:
         own = await mailboxes.first_of(workspace, owner_id)
@@ -192,7 +256,7 @@ async def mailbox_ids(call: Call, document: SequenceDocument, owner_id: UUID) ->
             detail = "is missing, and the owner has no mailbox: connect one (POST /v1/mailboxes), or name one"
             raise invalid([FieldError(pointer="/mailbox", detail=detail)])
         return [own]
-    known = await mailboxes.by_address(workspace, [each.lower() for each in document.mailboxes])
+    known = await mailboxes.at(workspace, [each.lower() for each in document.mailboxes])
     errors = [
         FieldError(pointer="/mailbox", detail=f"{each} is not connected: connect it with POST /v1/mailboxes")
         for each in document.mailboxes
@@ -200,7 +264,10 @@ async def mailbox_ids(call: Call, document: SequenceDocument, owner_id: UUID) ->
     ]
     if errors:
         raise invalid(errors)
-    return [known[each.lower()] for each in document.mailboxes]
+    named = [known[each.lower()] for each in document.mailboxes]
+    if not call.caller.may(KeyScope.ADMIN):  # who answers for the workspace decides about its mailboxes
+        await check_consents(call, named, owner_id, "/mailbox")
+    return [each["_id"] for each in named]
 
 
 # ---- reading ------------------------------------------------------------------------------------------
@@ -249,7 +316,9 @@ async def whole(call: Call, sequence: Document, status: HTTPStatus = HTTPStatus.
     headers = {"ETag": sequence_etag(sequence)}
     if status is HTTPStatus.CREATED:
         headers["Location"] = call.api.url(f"/v1/sequences/{sequence['_id']}")
-    return Answer(SequenceWhole.model_validate({**sequence, "latest": version}), status, headers)
+    waits = await waits_of(call, sequence, version)
+    told = SequenceWhole.model_validate({**sequence, "latest": version, "waits": waits})
+    return Answer(told, status, headers)
 
 
 # ---- writing ------------------------------------------------------------------------------------------
@@ -258,13 +327,17 @@ async def whole(call: Call, sequence: Document, status: HTTPStatus = HTTPStatus.
 async def create(call: Call) -> Answer:
     """Save a new sequence; it is published as version 1."""
     document = parsed(call.body.data)
+    check_tracking(call, document)
+    await check_tokens(call, document)
     owner_id = call.caller.user_id
     mailboxes = await mailbox_ids(call, document, owner_id)
     await check_texts(call, document)
+    await check_attachments(call, document)
     sequence_id, workspace = call.ids.next(), call.caller.workspace
     version = version_document(
         sequence_id, workspace, 1, document, mailboxes, owner_id, owner_id, call.api.clock.now()
     )
+    await audit(call, "sequence.published", sequence_id, version=1)
     try:
         await call.api.store.sequences.add_version(version)
     except Duplicate:
@@ -283,7 +356,10 @@ async def create(call: Call) -> Answer:
 async def replace(call: Call) -> Answer:
     """Save the next version, if the document changed. People go on with the version they have."""
     document = parsed(call.body.data)
+    check_tracking(call, document)
+    await check_tokens(call, document)
     await check_texts(call, document)
+    await check_attachments(call, document)
     for _ in range(PUBLISH_TRIES):
         sequence = await existing(call)
         check_match(call, sequence)
@@ -315,6 +391,7 @@ async def _publish(call: Call, sequence: Document, document: SequenceDocument, m
         sequence["_id"], call.caller.workspace, number, document, mailboxes, owner, by, clock.now()
     )
     ours = True
+    await audit(call, "sequence.published", sequence["_id"], version=number)
     try:
         await store.add_version(version)
     except Duplicate:
@@ -363,6 +440,7 @@ async def _archive(call: Call) -> Answer:
         )
         assert version is not None
         now, real_now = call.api.clock.now(), call.api.clock.real_now()
+        await audit(call, "sequence.archived", sequence["_id"])
         if await call.api.store.sequences.archive(sequence, version, now, real_now):
             call.api.courier.sequence_changed(call.caller.workspace, sequence["_id"])
             return await whole(call, await existing(call))

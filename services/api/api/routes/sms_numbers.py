@@ -8,6 +8,8 @@ from uuid import UUID
 
 from pydantic import AfterValidator, AnyHttpUrl, Field, SecretStr, model_validator
 
+from api import hosts
+from api.auditing import audit
 from api.keys import KeyScope
 from api.paging import Page, PageQuery
 from api.problems import conflict, not_found
@@ -18,7 +20,8 @@ from chassis.secrets import plain_phone
 from chassis.store import Document
 from segue_contracts.text import Line
 
-LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "[::1]"})
+KEPT: Final = {"provider", "account_sid", "url", "idempotent", "limits"}
+"""What a PUT leaves as it is where it is left out."""
 
 
 def check_number(value: str) -> str:
@@ -33,12 +36,17 @@ Number = Annotated[Line, AfterValidator(check_number)]
 
 
 def check_url(value: AnyHttpUrl) -> AnyHttpUrl:
-    """Secrets go there: encrypted, or to this machine."""
-    if value.scheme != "https" and value.host not in LOOPBACK:
-        raise ValueError("must begin with https://")
+    """Where the host may be is judged by `api.hosts`: secrets go there."""
     if value.username or value.password or value.query or value.fragment:
         raise ValueError("must be an address alone, without a login, a query or a fragment")
     return value
+
+
+class NumberLimits(Closed):
+    """How much a number sends at most; what is over a limit waits for the first free time."""
+
+    per_day: int | None = Field(default=None, ge=1, le=1_000_000, strict=True, description="In any 24 hours")
+    per_hour: int | None = Field(default=None, ge=1, le=100_000, strict=True, description="In any 60 minutes")
 
 
 class SmsNumberSettings(Closed):
@@ -59,6 +67,12 @@ class SmsNumberSettings(Closed):
         default=None,
         description="Where a webhook takes messages, needed to send there; of Twilio, another API base",
     )
+    idempotent: bool = Field(
+        default=False,
+        strict=True,
+        description="Of a webhook: it sends once, however often it is asked with the same webhook-id",
+    )
+    limits: NumberLimits = NumberLimits()
 
     @model_validator(mode="after")
     def _secret_fits(self) -> Self:
@@ -86,6 +100,8 @@ class SmsNumberShown(Shown):
     provider: str
     account_sid: str | None
     url: str | None
+    idempotent: bool
+    limits: NumberLimits
     can_send: bool = Field(description="Whether it has what its provider needs to send")
     messages_url: str = Field(description="For `A message comes in`")
     receipts_url: str = Field(description="For status callbacks")
@@ -118,6 +134,8 @@ def shown(call: Call, number: Document) -> dict[str, Any]:
         "provider": view.provider,
         "account_sid": view.account,
         "url": view.url,
+        "idempotent": view.idempotent,
+        "limits": number.get("limits") or {},
         "can_send": view.can_send,
         "messages_url": call.api.url(f"/v1/sms-numbers/{view.id}/messages"),
         "receipts_url": receipts_url(call, view.id),
@@ -131,7 +149,7 @@ def receipts_url(call: Call, number_id: UUID) -> str:
 
 def settings_of(call: Call, number_id: UUID, new: SmsNumberSettings) -> Document:
     """What is stored of the settings that were given; the sender reads the callback's address here."""
-    given = new.model_dump(mode="json", include=new.model_fields_set & {"provider", "account_sid", "url"})
+    given = new.model_dump(mode="json", include=new.model_fields_set & KEPT)
     return {
         **given,
         "auth_token": call.api.secrets.encrypt(new.auth_token.get_secret_value()),
@@ -140,9 +158,16 @@ def settings_of(call: Call, number_id: UUID, new: SmsNumberSettings) -> Document
     }
 
 
+async def judge_url(call: Call, new: SmsNumberSettings) -> None:
+    """Problem 422 for an address that nothing is sent to: a private one, or one without TLS."""
+    if new.url is not None:
+        await hosts.check_url(call, "/url", str(new.url))
+
+
 async def add(call: Call) -> Answer:
     """Connect a number."""
     new: NewSmsNumber = call.body.data
+    await judge_url(call, new)
     number_id = call.ids.next()
     number: Document = {
         "_id": number_id,
@@ -152,6 +177,7 @@ async def add(call: Call) -> Answer:
         "created_at": call.api.clock.real_now(),
         **settings_of(call, number_id, new),
     }
+    await audit(call, "sms_number.connected", number_id, provider=new.provider)
     try:
         await call.api.store.sms_numbers.add(number)
     except Duplicate:
@@ -175,8 +201,12 @@ async def get(call: Call) -> Answer:
 async def replace(call: Call) -> Answer:
     """Another auth token, the old one ends at once; another provider."""
     new: SmsNumberSettings = call.body.data
+    await judge_url(call, new)
     number_id = call.uuid("number_id", "SMS number")
     fields = settings_of(call, number_id, new)
+    await audit(
+        call, "sms_number.changed", number_id, provider=(await _existing(call)).get("provider", "twilio")
+    )
     changed = await call.api.store.sms_numbers.change(call.caller.workspace, number_id, fields)
     if changed is None:
         raise not_found("SMS number")

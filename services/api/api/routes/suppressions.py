@@ -17,6 +17,7 @@ from api.problems import FieldError, Problem, invalid, not_found
 from api.routing import CSV, MIB, Answer, Call, Closed, Route, Shown, Takes, made
 from api.suppressions_csv import export as export_csv
 from api.suppressions_csv import read_list
+from chassis.secrets import WARNING
 from chassis.store import Document
 from segue_contracts.message import ShortText
 from segue_contracts.problems import found
@@ -27,6 +28,9 @@ MAX_ROWS = 50_000
 MAX_CSV_BYTES = 16 * MIB
 MAX_LISTED = 5_000
 AT_ONCE = 500
+
+
+Mode = Literal["block", "warn"]
 
 
 class What(Closed):
@@ -60,9 +64,16 @@ class What(Closed):
 
 
 class NewSuppression(What):
-    """What must not be written to, and why."""
+    """What must not be written to, and why; `warn` enrolls a company's people all the same, and says so."""
 
     reason: ShortText = "requested"
+    mode: Mode = "block"
+
+    @model_validator(mode="after")
+    def _warns_of_companies(self) -> Self:
+        if self.mode == "warn" and self.company_key is None:
+            raise found(("mode", "must be block: only a company can be warned of"))
+        return self
 
 
 class SuppressionShown(Shown):
@@ -70,6 +81,7 @@ class SuppressionShown(Shown):
 
     id: str = Field(validation_alias="_id")
     kind: str
+    mode: Mode = "block"
     reason: str
     by: str
     at: datetime
@@ -119,10 +131,13 @@ class Imported(Shown):
 def suppression_of(call: Call, new: NewSuppression, now: datetime) -> Document:
     """A suppression as it is stored: nothing in it tells what it is about."""
     kind, value = new.what()
+    warns = new.mode == "warn"
     return {
-        "_id": call.api.secrets.suppression_id(call.caller.workspace, kind, value),
+        # A warning is a document of its own: nothing that blocks ever finds it.
+        "_id": call.api.secrets.suppression_id(call.caller.workspace, WARNING if warns else kind, value),
         "workspace_id": call.caller.workspace,
         "kind": kind,
+        **({"mode": new.mode} if warns else {}),
         "reason": new.reason,
         "by": str(call.caller.user_id),
         "at": now,
@@ -150,13 +165,16 @@ def shown(suppression: Document) -> SuppressionShown:
 
 
 async def find(call: Call) -> Answer:
-    """The suppression of this value; a POST, so that the value stands in no log of addresses."""
-    kind, value = call.body.data.what()
-    suppression_id = call.api.secrets.suppression_id(call.caller.workspace, kind, value)
-    there = await call.api.store.suppressions.one(call.caller.workspace, suppression_id)
-    if there is None:
-        raise not_found("suppression")
-    return Answer(shown(there))
+    """The suppression of this value, one that blocks before a warning; a POST, so that the value stands in no
+    log of addresses.
+    """
+    workspace, (kind, value) = call.caller.workspace, call.body.data.what()
+    for each in (kind, WARNING) if kind == "company" else (kind,):
+        for suppression_id in call.api.secrets.suppression_ids(workspace, each, value):
+            there = await call.api.store.suppressions.one(workspace, suppression_id)
+            if there is not None:
+                return Answer(shown(there))
+    raise not_found("suppression")
 
 
 async def list_them(call: Call) -> Answer:

@@ -1,23 +1,30 @@
 """What waits for a person: tasks of manual stages, and deliveries that may or may not have arrived."""
 
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import Any, Literal
 from uuid import UUID
 
 from pydantic import Field
 
+from api.auditing import audit
 from api.keys import KeyScope
 from api.paging import Page, PageQuery
 from api.problems import conflict, invalid_at, not_found
 from api.routes.enrollments import DeliveryShown, delivery_shown
 from api.routing import Answer, Call, Closed, Route, Shown, Takes
-from api.submitting import command_route, submit_one
+from api.submitting import Accepted, command_route, submit, submit_one, wish_of
 from api.times import Instant
 from chassis.documents import DeliveryStory
 from segue_contracts.commands import DecideInDoubt, Decision, TaskDone, TaskReassign, TaskSkip, TaskSnooze
-from segue_contracts.message import LongText, ShortText
+from segue_contracts.message import Channel, LongText
+from segue_contracts.tasks import NOBODY_ANSWERED, RESULTS, TaskResult
 
+MAX_DISPATCH_CHARS = 128
 FAR_FUTURE = datetime(9999, 1, 1, tzinfo=UTC)
+RECENTLY = timedelta(days=14)
+REASSIGN_AT_ONCE = 500
 
 
 class TaskShown(Shown):
@@ -38,13 +45,20 @@ class TaskShown(Shown):
     completed_at: datetime | None
     result: str | None
     note: str | None
+    overdue_at: datetime | None = None
+    when_overdue: str | None = None
+    recalled_at: datetime | None = None
+    recalled_because: str | None = None
+    results: list[TaskResult] = Field(default=[], description="What may be said of it as `result`")
     prospect: dict[str, Any] | None
 
 
 class TaskQuery(PageQuery):
     """Which tasks; `assignee` is a user's id, or `me`."""
 
-    state: Literal["open"] = "open"
+    state: Literal["open", "released"] = Field(
+        default="open", description="released: taken back in the last two weeks, and why"
+    )
     assignee: UUID | Literal["me"] | None = None
     snoozed: bool = Field(default=False, description="Snoozed tasks too")
 
@@ -56,11 +70,16 @@ class DeliveryQuery(PageQuery):
 
 
 class DoneRequest(Closed):
-    """How it went; `responded` means that the prospect answered, which stops the sequence."""
+    """How it went; `responded` means that the prospect answered, which stops the sequence.
 
-    result: ShortText = ""
+    `result`: one of those that the task offers. `suppress_phone`, with `wrong_number`: nobody is to call or
+    text that phone again.
+    """
+
+    result: TaskResult | None = None
     note: LongText = ""
     responded: bool = False
+    suppress_phone: bool = False
 
 
 class SkipRequest(Closed):
@@ -81,6 +100,23 @@ class ReassignRequest(Closed):
     assignee_id: UUID
 
 
+class ReassignAllRequest(Closed):
+    """Whose open tasks are to go to whom; of one sequence or channel only, where it is named."""
+
+    assignee_id: UUID
+    to_assignee_id: UUID
+    sequence_id: UUID | None = None
+    channel: Channel | None = None
+
+
+class ReassignedAll(Shown):
+    """One command for each task; `more`: there are others, ask again when these are done."""
+
+    tasks: int
+    more: bool
+    commands: list[Accepted]
+
+
 class DecideRequest(Closed):
     """resend (it may arrive twice), mark_sent, skip_stage, or stop."""
 
@@ -91,26 +127,42 @@ class DecideRequest(Closed):
 
 
 async def list_tasks(call: Call) -> Answer:
-    """Tasks, the longest due first."""
+    """Tasks, the longest due first; those that were taken back, the latest first."""
     query: TaskQuery = call.query
+    workspace, now = call.caller.workspace, call.api.clock.now()
     assignee = call.caller.user_id if query.assignee == "me" else query.assignee
-    awake_at = FAR_FUTURE if query.snoozed else call.api.clock.now()
-    found, cursor = await call.api.reads.tasks(call.caller.workspace, assignee, awake_at, query)
+    endings: Mapping[UUID, str] = {}
+    if query.state == "released":
+        found, cursor = await call.api.reads.recalled_tasks(workspace, assignee, now - RECENTLY, query)
+        endings = await call.api.reads.endings(workspace, {each.enrollment_id for each in found})
+    else:
+        awake_at = FAR_FUTURE if query.snoozed else now
+        found, cursor = await call.api.reads.tasks(workspace, assignee, awake_at, query)
     people = await call.api.reads.people(
-        call.caller.workspace, {each.person_id for each in found if each.person_id is not None}
+        workspace, {each.person_id for each in found if each.person_id is not None}
     )
     items = []
     for each in found:
         person = people.get(each.person_id) if each.person_id is not None else None
-        items.append(task_shown(each, person.prospect if person else None))
+        because = endings.get(each.enrollment_id)
+        items.append(task_shown(each, person.prospect if person else None, because))
     return Answer(Page[TaskShown](items=items, next_cursor=cursor))
 
 
-def task_shown(story: DeliveryStory, prospect: dict[str, Any] | None) -> TaskShown:
+def task_shown(
+    story: DeliveryStory, prospect: dict[str, Any] | None, recalled_because: str | None = None
+) -> TaskShown:
     """A task as people see it."""
     task = story.task or {}
-    names = ("assignee_id", "due_at", "opened_at", "snoozed_until", "completed_at", "result", "note")
+    recalled = story.state == "released"
+    names = (
+        *("assignee_id", "due_at", "opened_at", "snoozed_until", "completed_at", "result", "note"),
+        *("overdue_at", "when_overdue"),
+    )
     return TaskShown(
+        recalled_at=story.settled_at if recalled else None,
+        recalled_because=recalled_because or story.reason if recalled else None,
+        results=list(RESULTS.get(Channel(story.channel), ())) if story.channel else [],
         dispatch_id=story.id,
         enrollment_id=story.enrollment_id,
         sequence_id=story.sequence_id,
@@ -124,11 +176,22 @@ def task_shown(story: DeliveryStory, prospect: dict[str, Any] | None) -> TaskSho
     )
 
 
+async def get_delivery(call: Call) -> Answer:
+    """One delivery, or task."""
+    dispatch_id = call.path["dispatch_id"]
+    story = None
+    if len(dispatch_id) <= MAX_DISPATCH_CHARS:
+        story = await call.api.reads.delivery(call.caller.workspace, dispatch_id)
+    if story is None:
+        raise not_found("delivery")
+    return Answer(delivery_shown(story, call.api.clock.now()))
+
+
 async def list_deliveries(call: Call) -> Answer:
-    """Deliveries in a state; those in doubt wait for a decision."""
+    """Deliveries that are in doubt and wait for a decision, the longest waiting first."""
     query: DeliveryQuery = call.query
-    found, cursor = await call.api.reads.deliveries(call.caller.workspace, query.state, query)
-    shown = [delivery_shown(each) for each in found]
+    found, cursor = await call.api.reads.doubts(call.caller.workspace, query)
+    shown = [delivery_shown(each, call.api.clock.now()) for each in found]
     return Answer(Page[DeliveryShown](items=shown, next_cursor=cursor))
 
 
@@ -139,7 +202,7 @@ async def delivery_in(call: Call, state: str, what: str) -> DeliveryStory:
     """The delivery that the path names, if it is in that state; Problem 404 or 409 otherwise."""
     dispatch_id = call.path["dispatch_id"]
     story = None
-    if len(dispatch_id) <= 128:
+    if len(dispatch_id) <= MAX_DISPATCH_CHARS:
         story = await call.api.reads.delivery(call.caller.workspace, dispatch_id)
     if story is None or (state == "task_open" and story.task is None):
         raise not_found(what)
@@ -152,16 +215,30 @@ async def delivery_in(call: Call, state: str, what: str) -> DeliveryStory:
 
 async def done(call: Call) -> Answer:
     """The task is done."""
-    task, body = await delivery_in(call, "task_open", "task"), call.body.data
+    task = await delivery_in(call, "task_open", "task")
+    body: DoneRequest = call.body.data
+    check_result(body, Channel(task.channel or Channel.TASK))
     return await submit_one(
         call,
         TaskDone,
         task.id,
         dispatch_id=task.id,
-        result=body.result,
+        result=body.result or "",
         note=body.note,
-        responded=body.responded,
+        responded=body.responded or body.result is TaskResult.REPLIED,
+        suppress_phone=body.suppress_phone,
     )
+
+
+def check_result(body: DoneRequest, channel: Channel) -> None:
+    """Problem 422 for what can't have come of such a task."""
+    fitting = RESULTS.get(channel, ())
+    if body.result is not None and body.result not in fitting:
+        raise invalid_at("/result", f"is nothing that comes of {channel}: {', '.join(fitting)}")
+    if body.responded and body.result in NOBODY_ANSWERED:
+        raise invalid_at("/responded", f"can't be true with {body.result}: nobody was reached")
+    if body.suppress_phone and body.result is not TaskResult.WRONG_NUMBER:
+        raise invalid_at("/suppress_phone", f"goes with the result {TaskResult.WRONG_NUMBER}")
 
 
 async def skip(call: Call) -> Answer:
@@ -183,9 +260,38 @@ async def reassign(call: Call) -> Answer:
     """Give the task to another user."""
     task = await delivery_in(call, "task_open", "task")
     assignee: UUID = call.body.data.assignee_id
-    if await call.api.store.people.user(call.caller.workspace, assignee) is None:
-        raise invalid_at("/assignee_id", "is no user of this workspace")
+    await check_user(call, assignee, "/assignee_id")
     return await submit_one(call, TaskReassign, task.id, dispatch_id=task.id, assignee_id=assignee)
+
+
+async def check_user(call: Call, user_id: UUID, pointer: str) -> None:
+    """Problem 422 for somebody who is no user of the workspace."""
+    if await call.api.store.people.user(call.caller.workspace, user_id) is None:
+        raise invalid_at(pointer, "is no user of this workspace")
+
+
+async def reassign_all(call: Call) -> Answer:
+    """Give all open tasks of a user to another one; who asks again finds those that are left."""
+    body: ReassignAllRequest = call.body.data
+    await check_user(call, body.to_assignee_id, "/to_assignee_id")
+    if body.assignee_id == body.to_assignee_id:
+        raise invalid_at("/to_assignee_id", "has these tasks already")
+    also = {
+        **({"sequence_id": body.sequence_id} if body.sequence_id else {}),
+        **({"channel": body.channel.value} if body.channel else {}),
+    }
+    found = await call.api.reads.open_tasks_of(
+        call.caller.workspace, body.assignee_id, also, REASSIGN_AT_ONCE + 1
+    )
+    tasks = found[:REASSIGN_AT_ONCE]
+    to = str(body.to_assignee_id)
+    await audit(call, "tasks.reassigned", body.assignee_id, to_assignee_id=to, tasks=len(tasks))
+    wishes = [
+        wish_of(call, TaskReassign, each, dispatch_id=each, assignee_id=body.to_assignee_id) for each in tasks
+    ]
+    commands = await submit(call, wishes) if wishes else []
+    answer = ReassignedAll(tasks=len(tasks), more=len(found) > len(tasks), commands=commands)
+    return Answer(answer, HTTPStatus.ACCEPTED)
 
 
 async def decide(call: Call) -> Answer:
@@ -221,13 +327,33 @@ ROUTES = (
         "POST", _TASK + "/reassign", reassign, "Give a task to another user", Takes(ReassignRequest), "Tasks"
     ),
     Route(
+        "POST",
+        "/v1/tasks/reassign",
+        reassign_all,
+        "Give all open tasks of a user to another one",
+        KeyScope.ADMIN,
+        answer=ReassignedAll,
+        status=HTTPStatus.ACCEPTED,
+        takes=Takes(ReassignAllRequest),
+        tag="Tasks",
+    ),
+    Route(
         "GET",
         "/v1/deliveries",
         list_deliveries,
-        "List deliveries in a state",
+        "List deliveries in doubt",
         KeyScope.READ,
         answer=Page[DeliveryShown],
         query=DeliveryQuery,
+        tag="Deliveries",
+    ),
+    Route(
+        "GET",
+        "/v1/deliveries/{dispatch_id}",
+        get_delivery,
+        "Read a delivery",
+        KeyScope.READ,
+        answer=DeliveryShown,
         tag="Deliveries",
     ),
     command_route(
