@@ -477,7 +477,8 @@ async def test_a_delivery_in_doubt_as_the_watcher_and_people_read_it_and_how_it_
     _id = ids.dispatch_id(world.enrollment, "hello")
     deliveries = world.database.collection(names.DELIVERIES)
     await deliveries.update_one({"_id": _id}, {"$set": {"state": "in_doubt"}})
-    mailbox = WatchedMailbox(world.mailbox, world.workspace, ImapIdentity("", 143, "", "", "", "", since=world.clock.now()))
+    login = ImapIdentity("", 143, "", "", "", "", since=world.clock.now())
+    mailbox = WatchedMailbox(world.mailbox, world.workspace, login)
     assert await CursorStore(world.database).doubts(mailbox, 9) == [
         await read(world, DoubtView, names.DELIVERIES, _id)
     ]
