@@ -11,10 +11,10 @@ LAYERS = ("prospect", "prospect_tokens", "sequence", "sender", "workspace")
 
 
 @pytest.mark.parametrize(
-    "given", [set(c) for n in range(6) for c in itertools.combinations(LAYERS, n)], ids=str
+    "given", [c for n in range(6) for c in itertools.combinations(LAYERS, n)], ids="+".join
 )
 def test_the_nearest_value_wins_the_prospects_own_the_sequences_the_senders_the_workspaces(
-    given: set[str],
+    given: tuple[str, ...],
 ) -> None:
     def of(layer: str) -> dict[str, str]:
         return {"title": layer} if layer in given else {"title": "  "}

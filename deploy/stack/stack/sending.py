@@ -306,11 +306,13 @@ async def a_sender(
 ) -> AsyncIterator[Sender]:
     """A sender that is closed when nothing is carried any more; `changed` of its settings."""
     built = Sender(world, settings, pool, **changed)
-    yield built
-    await built.work.quiet()
-    await built.sms.close()
-    await built.tokens.close()
-    await built.pool.close()
+    try:
+        yield built
+        await built.work.quiet()
+    finally:
+        await built.sms.close()
+        await built.tokens.close()
+        await built.pool.close()
 
 
 class Patches(Protocol):

@@ -94,6 +94,7 @@ class TextServer:
 
     def __init__(self) -> None:
         self.arrived: list[Arrived] = []
+        self.heard: list[bytes] = []  # what every request said, accepted or not
         self.requests = self.looks = 0
         self.answers: deque[Says | Breaks | IsSilent] = deque()
         self._keys: dict[str, str] = {}
@@ -158,6 +159,7 @@ class TextServer:
     async def _take(self, request: web.Request) -> web.StreamResponse:
         raw = await request.read()
         self.requests += 1
+        self.heard.append(raw)
         answer = self.answers.popleft() if self.answers else None
         if isinstance(answer, Says):
             return web.Response(
