@@ -38,17 +38,19 @@ fmt: $(VENV)/.ready  ## format and mend what can be mended
 demo: $(VENV)/.ready  ## two weeks of a sequence in about a minute, judged at the end; KEEP=1 keeps it running
 	@$(PY) -m stack demo --check tests/chaos/invariants.py $(if $(KEEP),--keep)
 
-test: $(VENV)/.ready  ## all fast tests, on a real Kafka and a real MongoDB
+test: $(VENV)/.ready  ## all fast tests, on a real Kafka and a real MongoDB; SLOW=1 runs every test
 	@$(PY) -m stack prepare
-	$(PY) -m pytest -n $(or $(WORKERS),3) --dist loadfile $(ARGS)
+	$(PY) -m pytest -n $(or $(WORKERS),3) --dist loadfile --no-loadscope-reorder $(if $(SLOW),,-m "not slow") $(ARGS)
 
 bench: $(VENV)/.ready  ## speed, as ratios against peers in the same run; needs Debian's redis-server and postfix
 	@$(PY) -m stack prepare
 	$(PY) -m tests.bench.burst
 	$(PY) tests/bench/plan.py
 	$(PY) tests/bench/due.py
+	$(PY) -m tests.bench.lists
 	$(PY) tests/bench/limits.py
 	$(PY) tests/bench/replan.py
+	$(PY) tests/bench/bulk_enroll.py
 	$(PY) tests/bench/classify_messages.py
 	$(PY) -m tests.bench.answers --rate 100
 

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from stack import node
 from stack.brokers import Brokers
 from stack.brokers import brokers as climb_the_ladder
 from stack.dovecot import DovecotMissing
 from stack.dovecot import binary as dovecot_binary
+from stack.node import NodeMissing
 from stack.smtp import SmtpServer
 from stack.system import ALLOWED_NETWORKS
 
@@ -50,6 +52,16 @@ def dovecot_here() -> None:
 
 
 @pytest.fixture(scope="session")
+def node_packages() -> Path:
+    """A folder with tests/node and its packages; skips where there is no Node."""
+    try:
+        node.node()
+        return node.packages()
+    except NodeMissing as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
 def brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Brokers]:
     """One Kafka and one MongoDB for the whole session, found or started by the ladder; their data goes with
     it.
@@ -59,9 +71,9 @@ def brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Brokers]:
     folder = tmp_path_factory.mktemp("brokers")
     with climb_the_ladder(folder, lambda step: print(f"brokers: {step}"), train_first=True) as running:
         yield running
-    for node in (running.local_kafka, running.local_mongo):
-        if node is not None:
-            node.wipe()  # pytest keeps the folder; the logs in it are worth that, the data is not
+    for broker in (running.local_kafka, running.local_mongo):
+        if broker is not None:
+            broker.wipe()  # pytest keeps the folder; the logs in it are worth that, the data is not
 
 
 @pytest.fixture(scope="session")

@@ -392,4 +392,23 @@ class TaskNotification(Message):
         return str(self.assignee_id)
 
 
-AnyUserNotification = AnswerNotification | MailboxNotification | TaskNotification
+class WebhookNotification(Message):
+    """The owner of a webhook should hear that Segue sends it nothing more, because of how it answers.
+
+    `reason`: failing (since `failing_since`), or gone (it answered 410).
+    """
+
+    TOPIC: ClassVar[Topic] = USER_NOTIFICATIONS
+    FAMILY: ClassVar[str] = "webhook"
+
+    event_type: Literal["disabled"] = "disabled"
+    webhook_id: UUID
+    owner_id: UUID
+    reason: ShortText
+    failing_since: UtcDatetime
+
+    def key(self) -> str:
+        return str(self.owner_id)
+
+
+AnyUserNotification = AnswerNotification | MailboxNotification | TaskNotification | WebhookNotification

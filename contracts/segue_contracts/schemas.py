@@ -29,6 +29,7 @@ from segue_contracts.events import (
     StageDue,
     StageOutcome,
     TaskNotification,
+    WebhookNotification,
 )
 from segue_contracts.message import SCHEMA_VERSION, Message
 from segue_contracts.prospect import Prospect
@@ -54,6 +55,7 @@ def message_types() -> dict[str, tuple[type[Message], ...]]:
         *_members(AnyInboundMessage),
         *(StageDue, StageOutcome, EnrollmentStop, EnrollmentEvent, EngagementEvent),
         *(SequenceEvent, SequenceState, AnswerNotification, MailboxNotification, TaskNotification),
+        WebhookNotification,
     ]
     return {
         topic.name: tuple(kind for kind in kinds if kind.TOPIC is topic)

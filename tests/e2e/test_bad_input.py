@@ -51,6 +51,7 @@ ADDRESS = "ana@ourco.example"
 ONE_MAIL = """
 name: Backend engineers
 mailbox: ana@ourco.example
+tokens: {role: A job}
 stages:
   - id: hello
     channel: email

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from aiohttp import ClientResponse, encode_basic_auth
+from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 
 from api.application import application
@@ -220,10 +220,6 @@ async def world(mongodb_uri: str, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
         async with TestClient(TestServer(application(api))) as client:
             yield World(api, clock, kafka, database, client, made)
         await database.drop()
-
-
-def browser(key: str) -> dict[str, str]:
-    return {"Authorization": encode_basic_auth("anything", key)}
 
 
 def pointers(problem: Any) -> list[str]:
@@ -478,12 +474,6 @@ async def test_a_provider_that_could_not_be_used_safely_is_refused(
 ) -> None:
     body = {"number": "+4930999", "auth_token": "a token of theirs", **settings}
     assert (await world.json("POST", "/v1/sms-numbers", body, status=422))["errors"]
-
-
-async def test_what_would_not_be_done_is_refused_and_not_ignored(world: World) -> None:
-    await world.mailbox()
-    problem = await world.json("POST", "/v1/sequences", {**SEQUENCE, "access": "confidential"}, status=422)
-    assert pointers(problem) == ["/access"]
 
 
 async def test_a_put_makes_the_next_version_and_the_old_one_stays(world: World) -> None:
@@ -1181,49 +1171,7 @@ async def test_an_inbound_message_over_the_cap_is_refused_by_its_length(world: W
     assert response.status == 413
 
 
-# ---- pages --------------------------------------------------------------------------------------------
-
-
-async def test_the_page_of_a_sequence_shows_people_and_escapes_them(world: World) -> None:
-    sequence = await world.sequence(name="<b>Berlin</b>")
-    enrollment = world.enrollment(sequence)
-    person = {
-        "_id": enrollment["person_id"],
-        "workspace_id": world.workspace,
-        "prospect": {"external_id": "p1", "first_name": "<script>alert(1)</script>"},
-    }
-    await world.insert(names.ENROLLMENTS, enrollment)
-    await world.insert(names.PEOPLE, person)
-    headers = browser(world.made["api_key"])
-    response = await world.client.get(f"/sequences/{sequence['id']}", headers=headers)
-    html = await response.text()
-    assert response.status == 200
-    assert "script-src 'self'" in response.headers["Content-Security-Policy"]
-    assert "<script>alert" not in html
-    assert "&lt;b&gt;Berlin" in html
-    assert "planned" in html
-    assert "10:00 for them" in html
-    assert (await world.client.get("/static/live.js")).content_type == "text/javascript"
-
-
-async def test_the_page_asks_for_a_key_and_hides_other_workspaces(world: World) -> None:
-    sequence = await world.sequence()
-    response = await world.client.get(f"/sequences/{sequence['id']}", headers={"Accept": "text/html"})
-    assert (response.status, response.content_type) == (401, "text/html")
-    assert response.headers["WWW-Authenticate"].startswith("Basic")
-    other = browser((await world.other_workspace())["api_key"])
-    assert (await world.client.get(f"/sequences/{sequence['id']}", headers=other)).status == 404
-
-
-async def test_the_live_page_tells_a_change(world: World) -> None:
-    sequence = await world.sequence()
-    headers = browser(world.made["api_key"])
-    async with world.client.get(f"/sequences/{sequence['id']}/live", headers=headers) as response:
-        assert response.content_type == "text/event-stream"
-        assert b"retry" in await response.content.readuntil(b"\n\n")
-        assert b"Nobody is enrolled yet" in await response.content.readuntil(b"\n\n")
-        await world.insert(names.ENROLLMENTS, world.enrollment(sequence, "newcomer"))
-        assert b"newcomer" in await response.content.readuntil(b"\n\n")
+# ---- the document -------------------------------------------------------------------------------------
 
 
 async def test_the_openapi_document_is_served(world: World) -> None:

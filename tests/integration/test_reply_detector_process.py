@@ -79,6 +79,7 @@ class Scene:
                 "message_id": OUR_ID,
                 "mailbox_id": thing,
                 "recipient": "pat@theirs.example",
+                "state": "sent",
             },
         }
         for name, row in rows.items():

@@ -11,7 +11,18 @@ from hypothesis import strategies as st
 
 from api import yaml_core
 from api.bodies import check_tree, read_json, read_yaml
-from api.keys import Caller, KeyScope, caller_of, key_document, key_from_header, key_text, parse_key
+from api.keys import (
+    Caller,
+    KeyScope,
+    Role,
+    caller_by_key,
+    caller_signed_in,
+    fits,
+    key_document,
+    key_from_header,
+    key_text,
+    parse_key,
+)
 from api.model import CommandState, patience, settled
 from api.paging import Kind, Order
 from api.problems import Problem, pointer
@@ -171,10 +182,11 @@ ORDER = Order((("task.due_at", 1, Kind.INSTANT), ("_id", -1, Kind.TEXT)))
 def test_a_cursor_continues_after_its_row() -> None:
     cursor = ORDER.cursor_after({"_id": "x", "task": {"due_at": NOW}})
     assert ORDER.filter_after(cursor) == {
+        "task.due_at": {"$gte": NOW},
         "$or": [
             {"task.due_at": {"$gt": NOW}},
             {"task.due_at": {"$eq": NOW}, "_id": {"$lt": "x"}},
-        ]
+        ],
     }
 
 
@@ -206,29 +218,40 @@ def test_a_key_is_known_by_its_secret_alone() -> None:
     stored = stored_key(KeyScope.WRITE)
     presented = parse_key(key_text(stored["_id"], SECRET))
     assert presented is not None
-    caller = caller_of(stored, presented)
-    assert caller is not None
-    assert caller.may(KeyScope.READ)
-    assert caller.may(KeyScope.WRITE)
-    assert not caller.may(KeyScope.ADMIN)
+    assert fits(stored, presented)
     other = parse_key(key_text(stored["_id"], b"x" * 32))
     assert other is not None
-    assert caller_of(stored, other) is None
-    assert caller_of(None, presented) is None
-    assert caller_of({**stored, "revoked_at": NOW}, presented) is None
+    assert not fits(stored, other)
+    assert not fits(None, presented)
+    assert not fits({**stored, "revoked_at": NOW}, presented)
     assert presented.secret not in str(stored)
 
 
 @given(st.text(max_size=300))
 def test_no_text_breaks_the_reading_of_keys(text: str) -> None:
     assert parse_key(text) is None
-    assert key_from_header(text, basic=True) is None
-    assert key_from_header(f"Basic {text}", basic=True) is None
+    assert key_from_header(text) is None
+    assert key_from_header(f"Basic {text}") is None
 
 
 def test_a_caller_without_scopes_may_nothing() -> None:
-    caller = Caller(uuid4(), WORKSPACE, uuid4(), frozenset())
+    caller = Caller(uuid4(), WORKSPACE, uuid4(), frozenset(), Role.ADMIN)
     assert not any(caller.may(scope) for scope in KeyScope)
+
+
+def user_of(role: Role) -> dict[str, Any]:
+    return {"_id": uuid4(), "workspace_id": WORKSPACE, "role": role.value}
+
+
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize("scope", KeyScope)
+def test_a_key_reaches_as_far_as_its_scope_and_its_users_role(role: Role, scope: KeyScope) -> None:
+    by_key = caller_by_key(stored_key(scope), user_of(role))
+    order = list(KeyScope)
+    for asked in order:
+        reach = min(order.index(scope), order.index(role.scope))
+        assert by_key.may(asked) == (order.index(asked) <= reach)
+        assert caller_signed_in(user_of(role)).may(asked) == (order.index(asked) <= order.index(role.scope))
 
 
 # ---- pointers, commands -----------------------------------------------------------------------------

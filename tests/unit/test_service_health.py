@@ -1,6 +1,7 @@
 """Every service answers the same health and metrics pages: one implementation, on whatever port it has."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import aiohttp
@@ -9,6 +10,7 @@ from aiohttp import web
 
 from api.application import application
 from api.routing import Api
+from api.settings import ApiSettings
 from chassis.health import Health, listening
 from chassis.settings import HttpSettings
 
@@ -18,7 +20,13 @@ JSON = "application/json"
 
 
 def beside_the_routes_of_the_api() -> web.Application:
-    return application(cast(Api, None))  # health asks nothing of it
+    settings = ApiSettings(
+        kafka_bootstrap_servers="unused:9092",
+        mongodb_uri="mongodb://unused",
+        mongodb_database="unused",
+        secret_keys="a key for tests of sixteen or more",
+    )
+    return application(cast(Api, SimpleNamespace(settings=settings)))  # health asks nothing of it
 
 
 async def told(port: int, path: str) -> tuple[int, str, Any]:

@@ -184,7 +184,8 @@ def _print_addresses(running: Brokers, folder: Path) -> None:
 
 
 def _print_access(segue: System, access: Access, mail: SmtpServer) -> None:
-    console.print(f"API      {segue.url}", markup=False, soft_wrap=True)
+    console.print(f"pages    {segue.url}/", markup=False, soft_wrap=True)
+    console.print(f"API      {segue.url}/v1", markup=False, soft_wrap=True)
     console.print(f"key      {access.api_key}", markup=False, soft_wrap=True)
     console.print(f"mail     {mail.host}:{mail.port}   kept in {mail.maildir.folder}", soft_wrap=True)
 

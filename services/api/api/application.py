@@ -1,27 +1,36 @@
 """The web application: routes, pages, and what surrounds every request."""
 
 import asyncio
+import time
 
 from aiohttp import web
 
-from api import openapi, pages
+from api import openapi
+from api.dashboard.sequence import LiveKey, LivePages
+from api.dashboard.serving import add_dashboard
 from api.handlers import ApiKey, add_routes, problems
 from api.intake import Intake, bounded
+from api.limiter import Limiter, LimiterKey
 from api.routes import ROUTES
-from api.routing import Api
+from api.routing import MIB, Api
 from api.tracking import add_tracking
 from api.unsubscribe import add_unsubscribe
 from api.webhooks import WEBHOOKS
 
+MOST_FORM_BYTES = 16 * MIB
+"""A posted form, a list of people included."""
+
 
 def application(api: Api) -> web.Application:
     """All that is served, but for health and metrics; ends its live pages on shutdown."""
-    app = web.Application(middlewares=[problems, pages.html_problems])
+    app = web.Application(middlewares=[problems], client_max_size=MOST_FORM_BYTES)
     app[ApiKey] = api
-    app[pages.LiveKey] = pages.LivePages(asyncio.Event())
+    app[LimiterKey] = Limiter(api.settings, time.monotonic)
+    app.on_response_prepare.append(app[LimiterKey].tell)
+    app[LiveKey] = LivePages(asyncio.Event())
     app.on_shutdown.append(_end_live_pages)
     add_routes(app, ROUTES)
-    pages.add_pages(app)
+    add_dashboard(app, api)
     add_unsubscribe(app)
     add_tracking(app)
     intake = Intake(api.settings.intake_bytes)
@@ -37,4 +46,4 @@ async def _openapi(request: web.Request) -> web.StreamResponse:
 
 
 async def _end_live_pages(app: web.Application) -> None:
-    app[pages.LiveKey].stopping.set()
+    app[LiveKey].stopping.set()

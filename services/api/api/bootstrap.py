@@ -4,7 +4,7 @@ import secrets
 from dataclasses import dataclass
 from uuid import uuid4
 
-from api.keys import SECRET_BYTES, KeyScope, key_document, key_text
+from api.keys import SECRET_BYTES, KeyScope, Role, key_document, key_text
 from api.routes.members import user_document
 from api.store import Members
 from chassis.clock import Clock
@@ -72,6 +72,6 @@ async def _user(wanted: Wanted, people: Members, clock: Clock, workspace: Worksp
     known = await people.user_at(workspace, wanted.email.lower())
     if known is not None:
         return known
-    user = user_document(uuid4(), workspace, wanted.email, wanted.name, clock.now())
+    user = user_document(uuid4(), workspace, wanted.email, wanted.name, Role.ADMIN, clock.now())
     await people.add_user(user)
     return user

@@ -13,14 +13,14 @@ from api import telemetry
 from api.courier import Courier, Letter
 from api.model import KEEP_SETTLED, CommandState, command_document
 from api.paging import PageQuery
-from api.reads import Reads
+from api.reads import Reads, whom
 from api.routing import Call
 from api.store import Store
 from api.submitting import Accepted, accepted
 from chassis import faults
 from chassis.clock import Clock
 from chassis.store import Document
-from segue_contracts.commands import Migrate, Stop
+from segue_contracts.commands import Hold, HoldScope, Lift, MarkReplied, Migrate, Stop
 from segue_contracts.message import Message, Scope
 
 BULKS_AT_ONCE = 20
@@ -33,11 +33,22 @@ STRAGGLING = timedelta(seconds=10)
 """How long an enroll that was checked before its sequence was archived may take to be inserted."""
 ROUND: Document = {"cursor": None, "waiting": [], "walked": False, "found": 0}
 
-KINDS: Mapping[str, type[Message]] = {"migrate": Migrate, "stop": Stop}
+KINDS: Mapping[str, type[Message]] = {
+    "migrate": Migrate,
+    "stop": Stop,
+    "hold": Hold,
+    "lift": Lift,
+    "mark_replied": MarkReplied,
+}
 
 
-async def submit_for_all(call: Call, kind: str, sequence_id: UUID, **fields: Any) -> Accepted:
-    """Store a command on everybody who is live in a sequence; `fields` are what each person's says."""
+async def submit_for_all(
+    call: Call, kind: str, sequence_id: UUID, *, among: str = "live", **fields: Any
+) -> Accepted:
+    """Store a command on everybody who is live in a sequence; `fields` are what each person's says.
+
+    `among`: only on those whom this word means (see `reads.whom`) when their turn comes.
+    """
     bulk_id, real_now = call.ids.next(), call.api.clock.real_now()
     await call.api.store.bulks.add(
         {
@@ -45,6 +56,7 @@ async def submit_for_all(call: Call, kind: str, sequence_id: UUID, **fields: Any
             "workspace_id": call.caller.workspace,
             "type": kind,
             "sequence_id": sequence_id,
+            "among": among,
             "fields": fields,
             "issued_by": str(call.caller.user_id),
             "created_at": call.api.clock.now(),
@@ -95,7 +107,7 @@ class Crowd:
         """Note whom the page is about, then make it commands."""
         page = PageQuery(cursor=bulk["cursor"], limit=PAGE)
         ids, cursor = await self._reads.live_ids(
-            bulk["workspace_id"], bulk["sequence_id"], bulk["fields"].get("to_version"), page
+            bulk["workspace_id"], bulk["sequence_id"], _which(bulk), page
         )
         reached = {"found": len(ids), "people": len(ids) if bulk["round"] == 1 else 0}
         noted = {"cursor": cursor, "waiting": ids, "walked": cursor is None}
@@ -125,16 +137,28 @@ class Crowd:
         return {"state": CommandState.DONE.value, "waiting": [], "expires_at": real_now + KEEP_SETTLED}
 
 
+def _which(bulk: Document) -> Document:
+    """Which of the live ones it is about."""
+    if bulk["type"] == "migrate":
+        return {"sequence_version": {"$ne": bulk["fields"]["to_version"]}}
+    return {} if bulk["among"] == "live" else whom(bulk["among"])
+
+
 def message_for(bulk: Document, enrollment: UUID, real_now: datetime) -> Message:
     """What a bulk command is for one person."""
-    more = {"scope": Scope.ENROLLMENT} if bulk["type"] == "stop" else {}
     return KINDS[bulk["type"]](
         event_id=uuid5(bulk["_id"], str(enrollment)),
         occurred_at=bulk["created_at"],
         recorded_at=real_now,
         workspace_id=bulk["workspace_id"],
         issued_by=bulk["issued_by"],
-        enrollment_id=enrollment,
-        **more,
+        **target_of(bulk["type"], enrollment),
         **bulk["fields"],
     )
+
+
+def target_of(kind: str, enrollment: UUID) -> dict[str, Any]:
+    """The fields by which a command of a kind names one enrollment."""
+    if kind in ("hold", "lift"):
+        return {"scope": HoldScope.ENROLLMENT, "scope_id": enrollment}
+    return {"enrollment_id": enrollment} | ({"scope": Scope.ENROLLMENT} if kind == "stop" else {})

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from api.problems import bad_request, invalid_at
 
@@ -18,6 +18,17 @@ def read_table(text: str, most: int) -> tuple[list[str], Iterator[tuple[int, lis
     lines = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
     names = next(_read(lines), [])
     return names, _rows(lines, most)
+
+
+def line_of(cells: Iterable[object]) -> bytes:
+    """A line of a file that we write; None is an empty cell, and nothing is a formula to a spreadsheet."""
+    text = io.StringIO()
+    csv.writer(text).writerow(["" if cell is None else _inert(str(cell)) for cell in cells])
+    return text.getvalue().encode()
+
+
+def _inert(cell: str) -> str:
+    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
 
 
 def _rows(lines: Iterator[list[str]], most: int) -> Iterator[tuple[int, list[str]]]:

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from http import HTTPStatus
 
 from aiohttp import web
@@ -12,7 +13,8 @@ from api import telemetry
 from api.bodies import check_string, read_json, read_text, read_yaml, unsupported
 from api.idempotency import Answers, repeatable
 from api.intake import HeldKey
-from api.keys import Caller, caller_of, key_from_header, use_is_news
+from api.keys import Caller, caller_by_key, fits, key_from_header, use_is_news
+from api.limiter import LimiterKey
 from api.problems import (
     FieldError,
     Problem,
@@ -24,15 +26,30 @@ from api.problems import (
     unauthorized,
     unavailable,
 )
-from api.routing import CSV, JSON, MIB, YAML, Answer, Api, Body, Call, Ids, Route, Takes, made
+from api.routing import (
+    CSV,
+    JSON,
+    MIB,
+    NDJSON,
+    YAML,
+    Answer,
+    Api,
+    Body,
+    Call,
+    Ids,
+    LineHandler,
+    Route,
+    Takes,
+    made,
+)
+from api.streaming import answer_lines
 from chassis.errors import Retry
-from chassis.store import Document
+from chassis.store import Document, Workspace
 from chassis.telemetry import fields
 
 log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 64 * 1024
-BASIC = 'Basic realm="Segue: any name, an API key as the password", charset="UTF-8"'
 YAML_TYPES = frozenset({YAML, "application/x-yaml", "text/yaml", "text/x-yaml"})
 ApiKey: web.AppKey[Api] = web.AppKey("api", Api)
 
@@ -53,6 +70,10 @@ def serving(route: Route) -> AiohttpHandler:
         caller = await authenticate(api, request)
         if not caller.may(route.scope):
             raise forbidden(f"This API key lacks the scope {route.scope.value!r}.")
+        if caller.key_id is not None:
+            request.app[LimiterKey].admit(request, caller.key_id)
+        if route.lines is not None and request.content_type == NDJSON:
+            return await stream(route, route.lines, api, caller, request)
         raw = await read_body(request, _limit(route, request))
         return await once(route, api, caller, request, raw)
 
@@ -83,13 +104,34 @@ async def _first_time(answers: Answers, claim: Document, work: Awaitable[Answer]
     return response
 
 
+async def stream(
+    route: Route, lines: LineHandler, api: Api, caller: Caller, request: web.Request
+) -> web.StreamResponse:
+    """Read and answer a body of any length."""
+    repeat = repeatable(request, caller, b"")
+    bodyless = _call(route, api, caller, request, Ids(None))
+    limiter, key_id = request.app[LimiterKey], caller.key_id
+    return await answer_lines(
+        bodyless,
+        lines,
+        route.status,
+        repeat.seed if repeat else None,
+        lambda size: limiter.pause_seconds(key_id, size) if key_id is not None else 0.0,
+    )
+
+
 async def call(route: Route, api: Api, caller: Caller, request: web.Request, raw: bytes, ids: Ids) -> Answer:
     """Read the parts of the request and hand them to the route."""
+    bodyless = _call(route, api, caller, request, ids)
+    return await route.handler(replace(bodyless, body=read(route.takes, request, raw)))
+
+
+def _call(route: Route, api: Api, caller: Caller, request: web.Request, ids: Ids) -> Call:
+    """The call without its body."""
     for name, value in request.match_info.items():
         check_string(value, f"/{name}")
     query = read_query(route.query, request)
-    body = read(route.takes, request, raw)
-    return await route.handler(Call(api, caller, request, request.match_info, query, body, ids))
+    return Call(api, caller, request, request.match_info, query, Body("", None), ids, route.need)
 
 
 def respond(answer: Answer) -> web.Response:
@@ -109,20 +151,21 @@ def respond(answer: Answer) -> web.Response:
 # ---- who calls ----------------------------------------------------------------------------------------
 
 
-async def authenticate(api: Api, request: web.Request, *, basic: bool = False) -> Caller:
+async def authenticate(api: Api, request: web.Request) -> Caller:
     """The caller; Problem 401 without a key that is known and not revoked."""
-    challenge = {"challenge": BASIC} if basic else {}
-    presented = key_from_header(request.headers.get("Authorization"), basic=basic)
+    presented = key_from_header(request.headers.get("Authorization"))
     if presented is None:
-        raise unauthorized("An API key is needed: Authorization: Bearer sgk_…", **challenge)
+        raise unauthorized("An API key is needed: Authorization: Bearer sgk_…")
     stored = await api.store.people.key(presented.id)
-    caller = caller_of(stored, presented)
-    if caller is None or stored is None:
-        raise unauthorized("This API key is not known, or it was revoked.", **challenge)
+    if not fits(stored, presented) or stored is None:
+        raise unauthorized("This API key is not known, or it was revoked.")
+    user = await api.store.people.user(Workspace(stored["workspace_id"]), stored["user_id"])
+    if user is None or user.get("left_at") is not None:
+        raise unauthorized("The user of this API key has left.")
     real_now = api.clock.real_now()
     if use_is_news(stored, real_now):
-        await api.store.people.key_used(caller.workspace, caller.key_id, real_now)
-    return caller
+        await api.store.people.key_used(Workspace(stored["workspace_id"]), stored["_id"], real_now)
+    return caller_by_key(stored, user)
 
 
 # ---- what came in -------------------------------------------------------------------------------------

@@ -23,29 +23,53 @@ class KeyScope(StrEnum):
     """What a key may do; each one includes those before it."""
 
     READ = "read"
+    TASKS = "tasks"
     WRITE = "write"
     ADMIN = "admin"
 
 
 _INCLUDES = {
     KeyScope.READ: frozenset({KeyScope.READ}),
-    KeyScope.WRITE: frozenset({KeyScope.READ, KeyScope.WRITE}),
+    KeyScope.TASKS: frozenset({KeyScope.READ, KeyScope.TASKS}),
+    KeyScope.WRITE: frozenset({KeyScope.READ, KeyScope.TASKS, KeyScope.WRITE}),
     KeyScope.ADMIN: frozenset(KeyScope),
 }
 
 
+class Role(StrEnum):
+    """What a user may do at most, whatever a key of theirs says."""
+
+    LIMITED = "limited"
+    MEMBER = "member"
+    ADMIN = "admin"
+
+    @property
+    def scope(self) -> KeyScope:
+        """The widest scope of a user with this role: limited ones read, and do their own tasks."""
+        return _ROLE_SCOPES[self]
+
+
+_ROLE_SCOPES = {Role.LIMITED: KeyScope.TASKS, Role.MEMBER: KeyScope.WRITE, Role.ADMIN: KeyScope.ADMIN}
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is calling: a key, its user and its workspace."""
+    """Who is calling: a user of a workspace, by a key of theirs or (`key_id` None) signed in."""
 
-    key_id: UUID
+    key_id: UUID | None
     workspace: Workspace
     user_id: UUID
     scopes: frozenset[KeyScope]
+    role: Role
 
     def may(self, scope: KeyScope) -> bool:
-        """Whether one of the key's scopes includes `scope`."""
-        return any(scope in _INCLUDES[own] for own in self.scopes)
+        """Whether the user's role and one of the key's scopes include `scope`."""
+        return scope in _INCLUDES[self.role.scope] and any(scope in _INCLUDES[own] for own in self.scopes)
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether everything of the workspace is theirs to see."""
+        return self.may(KeyScope.ADMIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +99,10 @@ def parse_key(text: str) -> PresentedKey | None:
         return None
 
 
-def key_from_header(header: str | None, *, basic: bool) -> PresentedKey | None:
-    """The key of an Authorization header: Bearer, and where `basic` the password of Basic (RFC 7617)."""
+def key_from_header(header: str | None) -> PresentedKey | None:
+    """The key of an Authorization header."""
     scheme, _, value = (header or "").partition(" ")
-    if scheme.lower() == "bearer":
-        return parse_key(value.strip())
-    if basic and scheme.lower() == "basic":
-        return parse_key(basic_password(header))
-    return None
+    return parse_key(value.strip()) if scheme.lower() == "bearer" else None
 
 
 def basic_password(header: str | None) -> str:
@@ -128,14 +148,29 @@ def key_document(
     }
 
 
-def caller_of(stored: Document | None, presented: PresentedKey) -> Caller | None:
-    """The caller, if the secret fits and the key is not revoked."""
+def fits(stored: Document | None, presented: PresentedKey) -> bool:
+    """Whether the secret is the key's, and the key is not revoked."""
     expected: Any = stored["hash"] if stored else secret_hash("")
-    fits = hmac.compare_digest(expected, secret_hash(presented.secret))
-    if stored is None or not fits or stored.get("revoked_at") is not None:
-        return None
+    same = hmac.compare_digest(expected, secret_hash(presented.secret))
+    return stored is not None and same and stored.get("revoked_at") is None
+
+
+def caller_by_key(stored: Document, user: Document) -> Caller:
+    """Who calls with a key that fits."""
     scopes = frozenset(KeyScope(each) for each in stored["scopes"])
-    return Caller(stored["_id"], Workspace(stored["workspace_id"]), stored["user_id"], scopes)
+    workspace = Workspace(stored["workspace_id"])
+    return Caller(stored["_id"], workspace, user["_id"], scopes, role_of(user))
+
+
+def caller_signed_in(user: Document) -> Caller:
+    """Who calls from a browser: all that their role allows."""
+    role = role_of(user)
+    return Caller(None, Workspace(user["workspace_id"]), user["_id"], frozenset({role.scope}), role)
+
+
+def role_of(user: Document) -> Role:
+    """The user's role."""
+    return Role(user["role"])
 
 
 def use_is_news(stored: Document, now: datetime) -> bool:

@@ -55,6 +55,7 @@ def command_document(message: Message, target: str, now: datetime, real_now: dat
         "type": message.event_type,
         "target": target,
         "message": message.model_dump_json(),
+        "issued_by": getattr(message, "issued_by", ""),
         "state": CommandState.ACCEPTED.value,
         "result": None,
         "created_at": now,

@@ -14,7 +14,7 @@ from api.idempotency import HEADER
 from api.problems import MEDIA_TYPE as PROBLEM
 from api.problems import ProblemDetails
 from api.routes import ROUTES
-from api.routing import CSV, JSON, Route, Takes
+from api.routing import CSV, JSON, NDJSON, Route, Takes
 from api.webhooks import SCHEMES, WEBHOOKS, Webhook
 
 Json = dict[str, Any]
@@ -28,6 +28,7 @@ status page, and carried out from there; once you have the 202 it is not lost. E
 (RFC 9457) with a JSON pointer for every part to mend. Lists come in pages: follow `next_cursor`. A POST
 with an `Idempotency-Key` can be sent again without harm. Times are RFC 3339 in UTC."""
 _UUID: Json = {"type": "string", "format": "uuid"}
+_LINES: Json = {"schema": {"type": "string", "description": "A JSON object a line, answered line by line"}}
 _WEBHOOK_BODIES: Mapping[str, Json] = {"message/rfc822": {"type": "string"}}
 PATH_PARAMETERS: Mapping[str, Json] = {
     "version": {"type": "integer", "minimum": 1},
@@ -111,6 +112,9 @@ def _operation(route: Route, refs: Refs) -> Json:
     }
     if route.takes is not None:
         operation["requestBody"] = _request_body(route.takes, refs)
+    if route.lines is not None:
+        operation["requestBody"]["content"][NDJSON] = _LINES
+        operation["responses"][str(int(route.status))]["content"][NDJSON] = _LINES
     return operation
 
 

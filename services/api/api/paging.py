@@ -18,6 +18,7 @@ from chassis.store import Collection, Document
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 500
 MAX_CURSOR_CHARS = 500
+MAX_DIGITS = 15
 
 T = TypeVar("T")
 
@@ -46,6 +47,7 @@ class Kind(Enum):
     INSTANT = "instant"
     UUID = "uuid"
     TEXT = "text"
+    NUMBER = "number"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,11 @@ class Order:
         for index, (field, direction, _) in enumerate(self.keys):
             same = {self.keys[i][0]: {"$eq": values[i]} for i in range(index)}
             branches.append({**same, field: {"$gt" if direction > 0 else "$lt": values[index]}})
-        return branches[0] if len(branches) == 1 else {"$or": branches}
+        if len(branches) == 1:
+            return branches[0]
+        # Alternatives bound no index of MongoDB: without the first condition it would read all pages before.
+        field, direction, _ = self.keys[0]
+        return {field: {"$gte" if direction > 0 else "$lte": values[0]}, "$or": branches}
 
     def _read(self, cursor: str) -> list[Any]:
         try:
@@ -131,6 +137,8 @@ def _parse(value: Any, kind: Kind) -> Any:
     if kind is Kind.TEXT:
         value.encode()
         return value
+    if kind is Kind.NUMBER:
+        return int(value[:MAX_DIGITS])
     instant = datetime.fromisoformat(value)
     if instant.tzinfo is None:
         raise ValueError("no zone")

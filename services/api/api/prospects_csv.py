@@ -24,7 +24,7 @@ _TOKEN_PREFIXES = ("tokens.", "token:", "token.")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row: the line on which it begins (the header's is 1), and its prospect as data, or what is wrong."""
+    """A row: the line on which it begins (the header's is 1), its prospect as data, and what is wrong."""
 
     line: int
     data: dict[str, Any]
@@ -39,18 +39,19 @@ class Column:
     name: str
 
 
-def rows(text: str, most: int, tokens: Mapping[str, str]) -> Iterator[Row]:
+def rows(text: str, most: int, tokens: Mapping[str, str], *, needs_id: bool = True) -> Iterator[Row]:
     """The rows below the header; Problem 400 for text that is no CSV, 422 for a header that can't be used.
 
-    `tokens`: the defined token that a column means, by its plain header.
+    `tokens`: the defined token that a column means, by its plain header. `needs_id`: the header has
+    external_id.
     """
     names, found = read_table(text, most)
-    columns = header(names, tokens)
+    columns = header(names, tokens, needs_id=needs_id)
     for line, cells in found:
         yield row(line, columns, cells)
 
 
-def header(names: Sequence[str], tokens: Mapping[str, str]) -> list[Column]:
+def header(names: Sequence[str], tokens: Mapping[str, str], *, needs_id: bool = True) -> list[Column]:
     """What each column means; Problem 422 for an empty, doubled or missing one."""
     if not any(name.strip() for name in names):
         raise invalid_at("", "must begin with a header row that names the columns")
@@ -62,7 +63,7 @@ def header(names: Sequence[str], tokens: Mapping[str, str]) -> list[Column]:
             raise invalid_at("", f"column {index + 1} has no name")
         if each in columns[:index]:
             raise invalid_at("", f"two columns mean {each.name}")
-    if Column("", "external_id") not in columns:
+    if needs_id and Column("", "external_id") not in columns:
         raise invalid_at("", "needs a column external_id: your own id of the person, without @")
     return columns
 
@@ -91,15 +92,13 @@ def _joined(name: str) -> str:
 
 def row(line: int, columns: Sequence[Column], cells: Sequence[str]) -> Row:
     """One row; empty cells are absent values."""
-    if len(cells) > len(columns):
-        detail = (
-            f"has {len(cells)} cells, and the header has {len(columns)}: quote cells that hold the separator"
-        )
-        return Row(line, {}, (FieldError(pointer="", detail=detail),))
     data: dict[str, Any] = {}
     for where, cell in zip(columns, cells, strict=False):
         value = cell.strip()
         if value:
             group = data.setdefault(where.group, {}) if where.group else data
             group[where.name] = value
-    return Row(line, data)
+    if len(cells) <= len(columns):
+        return Row(line, data)
+    detail = f"has {len(cells)} cells, and the header has {len(columns)}: quote cells that hold the separator"
+    return Row(line, data, (FieldError(pointer="", detail=detail),))

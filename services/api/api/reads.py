@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from api.paging import Kind, Order, PageQuery, read_page
+from api.statistics import Statistics
 from chassis import documents as names
 from chassis.documents import (
     AnswerView,
@@ -19,22 +20,29 @@ from chassis.documents import (
     TrackedView,
 )
 from chassis.store import Collection, Database, Document, Workspace
+from segue_contracts.ids import person_id
 
 BY_ID = Order((("_id", 1, Kind.UUID),))
 TASKS_BY_DUE = Order((("task.due_at", 1, Kind.INSTANT), ("_id", 1, Kind.TEXT)))
 DOUBTS_BY_AGE = Order((("settled_at", 1, Kind.INSTANT), ("_id", 1, Kind.TEXT)))
 LATEST_RECALLED = Order((("settled_at", -1, Kind.INSTANT), ("_id", -1, Kind.TEXT)))
 LATEST_ARRIVAL = Order((("received_at", -1, Kind.INSTANT), ("_id", -1, Kind.UUID)))
+NEXT_PLANNED = Order((("planned_at", 1, Kind.INSTANT), ("_id", 1, Kind.UUID)))
+LAST_PLANNED = Order((("planned_at", -1, Kind.INSTANT), ("_id", -1, Kind.UUID)))
+LATEST_STOP = Order((("stop.at", -1, Kind.INSTANT), ("_id", -1, Kind.UUID)))
 LIVE_STATES = ("scheduled", "dispatched", "awaiting_task", "in_doubt")
 ENDED_STATES = ("stopped", "finished", "failed")
 MOST_DELIVERIES = 500
 MOST_COUNTED = 1_000_000
+MOST_PEOPLE = 100
+"""With one e-mail address."""
 
 
 class Reads:
     """Only reads, only within a workspace."""
 
     def __init__(self, database: Database) -> None:
+        self.statistics = Statistics(database)
         self._enrollments = database.collection(names.ENROLLMENTS)
         self._people = database.collection(names.PEOPLE)
         self._deliveries = database.collection(names.DELIVERIES)
@@ -53,10 +61,11 @@ class Reads:
         )
         return EnrollmentStory.read(doc) if doc else None
 
-    async def has_enrollment(self, workspace: Workspace, enrollment_id: UUID) -> bool:
-        """Whether it exists."""
+    async def sequence_of(self, workspace: Workspace, enrollment_id: UUID) -> UUID | None:
+        """The sequence of an enrollment that exists."""
         found = {"_id": enrollment_id, "workspace_id": workspace, "tombstone": None}
-        return await self._enrollments.find_one(found, projection={"_id": 1}) is not None
+        doc = await self._enrollments.find_one(found, projection={"sequence_id": 1})
+        return doc["sequence_id"] if doc else None
 
     async def enrollments(
         self, workspace: Workspace, sequence_id: UUID, states: Sequence[str], page: PageQuery
@@ -74,14 +83,68 @@ class Reads:
             self._enrollments, found, BY_ID, page, EnrollmentStory.read, EnrollmentStory.LAST_EVENT
         )
 
+    async def enrollments_by_plan(
+        self, workspace: Workspace, sequence_id: UUID, word: str, page: PageQuery
+    ) -> tuple[list[EnrollmentStory], str | None]:
+        """A page of those whom a word means (see `whom`), in the order in which one looks for them: who goes
+        on, the soonest first; who ended, the last planned first; who answered, the last answer first.
+        """
+        found = {"workspace_id": workspace, "sequence_id": sequence_id, **whom(word)}
+        ends = word == "ended" or word in ENDED_STATES
+        order = LATEST_STOP if word == "answered" else LAST_PLANNED if ends else NEXT_PLANNED
+        return await read_page(
+            self._enrollments, found, order, page, EnrollmentStory.read, EnrollmentStory.LAST_EVENT
+        )
+
+    async def enrollments_of(
+        self, workspace: Workspace, sequence_id: UUID, person: str, page: PageQuery
+    ) -> tuple[list[EnrollmentStory], str | None]:
+        """A page of the enrollments of people with exactly this `external_id` or e-mail address."""
+        at = await self._people.find(
+            {"workspace_id": workspace, "addresses": {"$eq": person.lower()}},
+            projection={"_id": 1},
+            limit=MOST_PEOPLE,
+        )
+        people = [person_id(workspace, person), *(doc["_id"] for doc in at)]
+        found = {
+            "workspace_id": workspace,
+            "person_id": {"$in": people},
+            "ended": {"$in": [False, True]},
+            "sequence_id": sequence_id,
+        }
+        return await read_page(
+            self._enrollments, found, BY_ID, page, EnrollmentStory.read, EnrollmentStory.LAST_EVENT
+        )
+
     async def live_ids(
-        self, workspace: Workspace, sequence_id: UUID, other_than: int | None, page: PageQuery
+        self, workspace: Workspace, sequence_id: UUID, which: Document, page: PageQuery
     ) -> tuple[list[UUID], str | None]:
-        """A page of the ids of who is live in a sequence; `other_than`: without those in that version."""
-        found: Document = {"workspace_id": workspace, "sequence_id": sequence_id, "ended": False}
-        if other_than is not None:
-            found["sequence_version"] = {"$ne": other_than}
+        """A page of the ids of those in a sequence who are live and match."""
+        found = {"workspace_id": workspace, "sequence_id": sequence_id, "ended": False, **which}
         return await read_page(self._enrollments, found, BY_ID, page, lambda doc: doc["_id"], {"_id": 1})
+
+    async def some_ids(self, workspace: Workspace, sequence_id: UUID, word: str, limit: int) -> list[UUID]:
+        """The ids of up to so many of those whom a word means, from an index alone."""
+        found = await self._enrollments.find(
+            {"workspace_id": workspace, "sequence_id": sequence_id, **whom(word)},
+            projection={"_id": 1},
+            limit=limit,
+        )
+        return [doc["_id"] for doc in found]
+
+    async def upcoming(
+        self, workspace: Workspace, owner: UUID, page: PageQuery
+    ) -> tuple[list[EnrollmentStory], str | None]:
+        """A page of those of an owner's sequences to whom something goes out, the next first."""
+        found = {
+            "workspace_id": workspace,
+            "owner_id": owner,
+            "state": "scheduled",
+            "due_at": {"$exists": True},
+        }
+        return await read_page(
+            self._enrollments, found, NEXT_PLANNED, page, EnrollmentStory.read, EnrollmentStory.LAST_EVENT
+        )
 
     async def members(self, workspace: Workspace, sequence_id: UUID, ids: Some[UUID]) -> set[UUID]:
         """Which of these enrollments are of the sequence."""
@@ -90,46 +153,6 @@ class Reads:
             projection={"_id": 1},
         )
         return {doc["_id"] for doc in found}
-
-    async def counts(self, workspace: Workspace, sequence_id: UUID) -> dict[str, dict[str, int]]:
-        """Counts of a sequence's enrollments by `state`, by `stop` reason, and of the answered ones by state.
-
-        One that had finished when its answer came has a reason too.
-        """
-        rows = await self._enrollments.aggregate(
-            [
-                {
-                    "$match": {
-                        "workspace_id": workspace,
-                        "sequence_id": sequence_id,
-                        "ended": {"$in": [False, True]},
-                    }
-                },
-                {"$limit": MOST_COUNTED},
-                {"$group": {"_id": {"state": "$state", "reason": "$stop.reason"}, "n": {"$sum": 1}}},
-            ]
-        )
-        states: Counter[str] = Counter()
-        reasons: Counter[str] = Counter()
-        answered: Counter[str] = Counter()
-        for row in rows:
-            states[row["_id"]["state"]] += row["n"]
-            if row["_id"].get("reason"):
-                reasons[row["_id"]["reason"]] += row["n"]
-            if row["_id"].get("reason") == "replied":
-                answered[row["_id"]["state"]] += row["n"]
-        return {"state": dict(states), "stop": dict(reasons), "answered": dict(answered)}
-
-    async def sent_by_stage(self, workspace: Workspace, sequence_id: UUID) -> dict[str, int]:
-        """How many messages of each stage were sent."""
-        rows = await self._deliveries.aggregate(
-            [
-                {"$match": {"workspace_id": workspace, "sequence_id": sequence_id, "state": "sent"}},
-                {"$limit": MOST_COUNTED},
-                {"$group": {"_id": "$stage_id", "n": {"$sum": 1}}},
-            ]
-        )
-        return {row["_id"]: row["n"] for row in rows}
 
     async def sent_since(self, workspace: Workspace, mailbox_id: UUID, since: datetime) -> int:
         """How many messages went out through a mailbox since a business instant."""
@@ -223,11 +246,11 @@ class Reads:
         return AnswerView.read(doc) if doc else None
 
     async def answers(
-        self, workspace: Workspace, where: Document, page: PageQuery
+        self, workspace: Workspace, which: Document, where: Document, page: PageQuery
     ) -> tuple[list[AnswerView], str | None]:
-        """A page of messages about people in sequences, the newest first; `where` is about `answer`."""
+        """A page of the messages that match, the newest first; `where` is about `answer`."""
         named = {f"answer.{field}": {"$eq": value} for field, value in where.items()}
-        found = {"workspace_id": workspace, "answer": {"$exists": True}, **named}
+        found = {"workspace_id": workspace, "answer": {"$exists": True}, **which, **named}
         return await read_page(
             self._inbound, found, LATEST_ARRIVAL, page, AnswerView.read, AnswerView.PROJECTION
         )
@@ -265,16 +288,57 @@ class Reads:
         stories = [DeliveryStory.read(doc) for doc in found]
         return sorted(stories, key=lambda each: (each.stage_index or 0, each.id))
 
-    async def doubts(self, workspace: Workspace, page: PageQuery) -> tuple[list[DeliveryStory], str | None]:
-        """A page of what is in doubt in sequences that go on, and undecided; the longest waiting first."""
+    async def doubts(
+        self, workspace: Workspace, which: Document, page: PageQuery
+    ) -> tuple[list[DeliveryStory], str | None]:
+        """A page of what matches and is in doubt in sequences that go on, undecided; the oldest first."""
         return await read_page(
             self._deliveries,
-            {"workspace_id": workspace, "state": "in_doubt", "decision": None, "recalled_at": None},
+            {**_doubtful(workspace), **which},
             DOUBTS_BY_AGE,
             page,
             DeliveryStory.read,
             DeliveryStory.PROJECTION,
         )
+
+    async def waiting_tasks(
+        self, workspace: Workspace, assignee: UUID, due_by: datetime, now: datetime, most: int
+    ) -> int:
+        """How many tasks of a user are due by then and awake, counted up to `most`."""
+        found = {
+            "workspace_id": workspace,
+            "state": "task_open",
+            "task.assignee_id": assignee,
+            "task.due_at": {"$lte": due_by},
+            "task.snoozed_until": {"$not": {"$gt": now}},
+        }
+        return await self._deliveries.count(found, limit=most)
+
+    async def overdue_tasks(self, workspace: Workspace, assignee: UUID, now: datetime, most: int) -> int:
+        """How many tasks of a user are overdue and awake, counted up to `most`."""
+        found = {
+            "workspace_id": workspace,
+            "state": "task_open",
+            "task.assignee_id": assignee,
+            "task.due_at": {"$lte": now},
+            "task.overdue_at": {"$lte": now},
+            "task.snoozed_until": {"$not": {"$gt": now}},
+        }
+        return await self._deliveries.count(found, limit=most)
+
+    async def open_answers(self, workspace: Workspace, owner: UUID, most: int) -> int:
+        """How many answers to a user's sequences nobody has looked at, counted up to `most`."""
+        found = {
+            "workspace_id": workspace,
+            "answer": {"$exists": True},
+            "answer.owners": owner,
+            "answer.open": True,
+        }
+        return await self._inbound.count(found, limit=most)
+
+    async def count_doubts(self, workspace: Workspace, which: Document, most: int) -> int:
+        """How many that match are in doubt and undecided, counted up to `most`."""
+        return await self._deliveries.count({**_doubtful(workspace), **which}, limit=most)
 
     async def open_tasks(self, workspace: Workspace, assignee: UUID) -> int:
         """How many tasks wait for a user."""
@@ -284,13 +348,15 @@ class Reads:
     async def tasks(
         self,
         workspace: Workspace,
+        which: Document,
         assignee: UUID | None,
         awake_at: datetime,
         page: PageQuery,
     ) -> tuple[list[DeliveryStory], str | None]:
-        """A page of open tasks, the longest due first; snoozed ones come back at their time."""
+        """A page of the open tasks that match, the longest due first; snoozed ones come back in time."""
         found: Document = {
             "workspace_id": workspace,
+            **which,
             "state": "task_open",
             "task.snoozed_until": {"$not": {"$gt": awake_at}},
         }
@@ -302,11 +368,17 @@ class Reads:
         return shown
 
     async def recalled_tasks(
-        self, workspace: Workspace, assignee: UUID | None, since: datetime, page: PageQuery
+        self,
+        workspace: Workspace,
+        which: Document,
+        assignee: UUID | None,
+        since: datetime,
+        page: PageQuery,
     ) -> tuple[list[DeliveryStory], str | None]:
-        """A page of tasks that were taken back since then, the latest first."""
+        """A page of the tasks that match and were taken back since then, the latest first."""
         found: Document = {
             "workspace_id": workspace,
+            **which,
             "state": "released",
             "task.opened_at": {"$type": "date"},
             "settled_at": {"$gte": since},
@@ -347,6 +419,23 @@ class Reads:
             projection={"state": 1, "stop.reason": 1},
         )
         return {doc["_id"]: (doc.get("stop") or {}).get("reason") or doc["state"] for doc in found}
+
+
+def whom(word: str) -> Document:
+    """What matches the enrollments of a sequence that people mean by a word: a state, or `live`, `ended`,
+    `held` (paused, whatever holds them), `answered`.
+    """
+    if word == "held":
+        return {"parked_by": {"$gt": ""}}
+    if word == "answered":
+        return {"stop.reason": {"$eq": "replied", "$gt": ""}}
+    states = {"live": LIVE_STATES, "ended": ENDED_STATES}.get(word, (word,))
+    return {"state": {"$in": list(states)}}
+
+
+def _doubtful(workspace: Workspace) -> Document:
+    """What matches the deliveries that wait for somebody to say whether they arrived."""
+    return {"workspace_id": workspace, "state": "in_doubt", "decision": None, "recalled_at": None}
 
 
 def last_event(story: EnrollmentStory) -> dict[str, Any] | None:

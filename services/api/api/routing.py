@@ -1,6 +1,6 @@
 """What a route is: method, path, scope, what goes in and comes out; the OpenAPI document reads it too."""
 
-from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -9,6 +9,8 @@ from uuid import UUID, uuid4, uuid5
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from api.access import NEEDED, Right
+from api.counting import Counting
 from api.courier import Courier
 from api.keys import Caller, KeyScope
 from api.problems import field_errors, invalid, not_found
@@ -25,6 +27,7 @@ from segue_contracts.problems import problems_of
 JSON = "application/json"
 YAML = "application/yaml"
 CSV = "text/csv"
+NDJSON = "application/x-ndjson"
 KIB = 1024
 MIB = 1024 * 1024
 
@@ -55,6 +58,7 @@ class Api:
     store: Store
     reads: Reads
     courier: Courier
+    counting: Counting
     scheduler: Asks
     dns: Dns
     guard: Guard
@@ -78,6 +82,15 @@ class Ids:
 
 
 @dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a stream: its number from 1, its bytes, and the ids for what it makes."""
+
+    number: int
+    raw: bytes
+    ids: Ids = field(default_factory=lambda: Ids(None))
+
+
+@dataclass(frozen=True, slots=True)
 class Body:
     """A body as it came: `data` is the model's instance, plain data where the route has no model, text, or
     the bytes of a file.
@@ -89,7 +102,10 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request that may be served: authenticated, in scope, its parts read and checked."""
+    """One request that may be served: authenticated, in scope, its parts read and checked.
+
+    `if_match`: what a page of ours says instead of the header, which forms can't set.
+    """
 
     api: Api
     caller: Caller
@@ -98,6 +114,8 @@ class Call:
     query: Any
     body: Body
     ids: Ids
+    need: Right = Right.READ
+    if_match: str | None = None
 
     def uuid(self, name: str, what: str) -> UUID:
         """A path parameter that is an id; what is none names nothing, hence 404."""
@@ -125,6 +143,10 @@ class Answer:
 
 
 Handler = Callable[[Call], Awaitable[Answer]]
+LineHandler = Callable[[Call], Awaitable[Callable[[Sequence[Line]], Awaitable[Sequence[BaseModel]]]]]
+"""Checks a request whose body is a stream, before its first line; what it returns answers lines, in order,
+once they are durable.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +172,9 @@ class Takes:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One line of the route table."""
+    """One line of the route table; `right` is what it needs of a sequence that it is about;
+    `lines` takes a stream in place of the body.
+    """
 
     method: str
     path: str
@@ -164,6 +188,13 @@ class Route:
     tag: str = ""
     also: tuple[HTTPStatus, ...] = ()
     gives_csv: bool = False
+    right: Right | None = None
+    lines: LineHandler | None = None
+
+    @property
+    def need(self) -> Right:
+        """The right to the sequence."""
+        return self.right or NEEDED[self.scope]
 
 
 def made(model: type[BaseModel], data: Any, below: str = "") -> Any:

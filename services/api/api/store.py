@@ -6,13 +6,20 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import orjson
+
 from api import delegations
 from api.attachment_store import INDEXES as ATTACHMENT_INDEXES
 from api.attachment_store import Attachments
+from api.count_store import Counts
 from api.engagement_store import INDEXES as ENGAGEMENT_INDEXES
 from api.engagement_store import Engagements
+from api.list_store import LIST_INDEXES, ROW_INDEXES, Lists
 from api.model import KEEP_SETTLED, CommandState, Settled, outbox_entry, published_fields
+from api.outgoing_store import DELIVERY_INDEXES, WEBHOOK_INDEXES, WebhookDeliveries, Webhooks
 from api.paging import NEWEST_FIRST, Kind, Order, PageQuery, read_page
+from api.sessions import INDEXES as SESSION_INDEXES
+from api.sessions import USER_INDEXES, Sessions
 from chassis import documents as names
 from chassis.documents import WatchingView
 from chassis.errors import Duplicate
@@ -25,7 +32,10 @@ DAY_SECONDS = 24 * 60 * 60
 KEEP_WEBHOOK_TOKENS_SECONDS = DAY_SECONDS
 RECEIPTS_ORDER = Order((("received_at", -1, Kind.INSTANT), ("_id", -1, Kind.UUID)))
 KEEP_IDEMPOTENCY_SECONDS = DAY_SECONDS
+VERSIONS_ORDER = Order((("version", -1, Kind.NUMBER),))
 INSERT_AT_ONCE = 1000
+MOST_OWN = 500
+MOST_TAGS = 200
 SUPPRESSIONS_ORDER = Order((("at", -1, Kind.INSTANT), ("_id", -1, Kind.TEXT)))
 WHOSE: Document = {"address": 1, "owner_id": 1}
 AUDIT_ORDER = Order((("at", -1, Kind.INSTANT), ("_id", -1, Kind.UUID)))
@@ -33,11 +43,16 @@ AUDIT_ORDER = Order((("at", -1, Kind.INSTANT), ("_id", -1, Kind.UUID)))
 _NEWEST = (("workspace_id", 1), ("created_at", -1), ("_id", -1))
 INDEXES: dict[str, tuple[Index, ...]] = {
     names.WORKSPACES: (Index((("name", 1),), "name", unique=True),),
-    names.USERS: (Index((("workspace_id", 1), ("email", 1)), "email", unique=True), Index(_NEWEST, "newest")),
+    names.USERS: (
+        Index((("workspace_id", 1), ("email", 1)), "email", unique=True),
+        Index(_NEWEST, "newest"),
+        *USER_INDEXES,
+    ),
     names.API_KEYS: (Index(_NEWEST, "newest"),),
     names.SEQUENCES: (
         Index(_NEWEST, "newest"),
         Index((("workspace_id", 1), ("owner_id", 1), ("_id", 1)), "owner"),
+        Index((("workspace_id", 1), ("owner_id", 1), ("created_at", -1), ("_id", -1)), "owner_newest"),
         Index((("touched_at", 1),), "untold", partial={"outbox.0": {"$exists": True}}),
     ),
     names.SEQUENCE_VERSIONS: (Index((("workspace_id", 1), ("sequence_id", 1), ("version", -1)), "versions"),),
@@ -46,6 +61,7 @@ INDEXES: dict[str, tuple[Index, ...]] = {
         Index((("workspace_id", 1), ("owner_id", 1), ("created_at", 1)), "owner"),
         Index(_NEWEST, "newest"),
     ),
+    names.SESSIONS: SESSION_INDEXES,
     names.COMMANDS: (
         Index((("next_at", 1),), "open", partial={"state": CommandState.ACCEPTED.value}),
         Index((("workspace_id", 1), ("target", 1), ("created_at", -1)), "target"),
@@ -56,6 +72,10 @@ INDEXES: dict[str, tuple[Index, ...]] = {
         Index((("next_at", 1),), "open", partial={"state": CommandState.ACCEPTED.value}),
         Index((("expires_at", 1),), "expires", expire_after_seconds=0),
     ),
+    names.PROSPECT_LISTS: LIST_INDEXES,
+    names.PROSPECT_LIST_ROWS: ROW_INDEXES,
+    names.WEBHOOKS: WEBHOOK_INDEXES,
+    names.WEBHOOK_DELIVERIES: DELIVERY_INDEXES,
     names.IDEMPOTENCY_KEYS: (
         Index((("started_at", 1),), "expires", expire_after_seconds=KEEP_IDEMPOTENCY_SECONDS),
     ),
@@ -92,9 +112,13 @@ class Store:
     def __init__(self, database: Database) -> None:
         self.people = Members(database)
         self.sequences = Sequences(database)
+        self.counts = Counts(database)
         self.mailboxes = Mailboxes(database)
         self.commands = Commands(database)
         self.bulks = Bulks(database)
+        self.lists = Lists(database)
+        self.webhooks = Webhooks(database)
+        self.webhook_deliveries = WebhookDeliveries(database)
         self.idempotency = Idempotency(database)
         self.inbound = Inbound(database)
         self.sms_numbers = SmsNumbers(database)
@@ -103,6 +127,7 @@ class Store:
         self.suppressions = Suppressions(database)
         self.signing = SigningDomains(database)
         self.audit = AuditLog(database)
+        self.sessions = Sessions(database)
         self.delegations = delegations.Delegations(database)
         self.engagements = Engagements(database)
         self.attachments = Attachments(database)
@@ -148,6 +173,10 @@ class Members:
     async def workspace(self, workspace: Workspace) -> Document | None:
         """The organisation."""
         return await self._workspaces.find_one({"_id": workspace})
+
+    async def rename_workspace(self, workspace: Workspace, name: str) -> None:
+        """Duplicate if the name is taken."""
+        await self._workspaces.update_one({"_id": workspace}, {"$set": {"name": name}})
 
     async def set_footer(self, workspace: Workspace, footer: Document) -> None:
         """Replace what stands below its messages."""
@@ -221,6 +250,15 @@ class Members:
         """The user with that address (in lower case)."""
         return await self._users.find_one({"workspace_id": workspace, "email": {"$eq": email}})
 
+    async def set_role(self, workspace: Workspace, user_id: UUID, role: str) -> None:
+        """Replace a user's role."""
+        await self._users.update_one({"_id": user_id, "workspace_id": workspace}, {"$set": {"role": role}})
+
+    async def has_other_admin(self, workspace: Workspace, user_id: UUID) -> bool:
+        """Whether somebody else is an admin."""
+        found = {"workspace_id": workspace, "role": "admin", "_id": {"$ne": user_id}}
+        return await self._users.find_one(found, projection={"_id": 1}) is not None
+
     async def set_left(
         self, workspace: Workspace, user_id: UUID, left_at: datetime | None
     ) -> Document | None:
@@ -256,16 +294,63 @@ class Sequences:
         """A sequence."""
         return await self._sequences.find_one({"_id": sequence_id, "workspace_id": workspace})
 
+    async def ids(self, workspace: Workspace, which: Document) -> list[UUID]:
+        """The ids of the sequences that match."""
+        found = await self._sequences.find({"workspace_id": workspace, **which}, projection={"_id": 1})
+        return [doc["_id"] for doc in found]
+
+    async def briefs(self, workspace: Workspace, which: Document) -> list[Document]:
+        """What the sequences that match are called, whose they are and who may see them."""
+        brief = dict.fromkeys(("name", "owner_id", "access"), 1)
+        return await self._sequences.find({"workspace_id": workspace, **which}, projection=brief)
+
+    async def grant(self, sequence: Document, user_id: UUID, right: str | None) -> None:
+        """Give a user a right, instead of what they had; None takes it back."""
+        one = {"_id": sequence["_id"], "workspace_id": sequence["workspace_id"]}
+        kept: Document = {
+            "$filter": {
+                "input": {"$ifNull": ["$grants", []]},
+                "cond": {"$ne": ["$$this.user_id", user_id]},
+            }
+        }
+        given = [] if right is None else [{"user_id": user_id, "right": {"$literal": right}}]
+        await self._sequences.update_one(one, [{"$set": {"grants": {"$concatArrays": [kept, given]}}}])
+
     async def page(
-        self, workspace: Workspace, archived: bool | None, tag: str | None, page: PageQuery
+        self,
+        workspace: Workspace,
+        which: Document,
+        archived: bool | None,
+        tag: str | None,
+        page: PageQuery,
     ) -> tuple[list[Document], str | None]:
-        """Sequences, the newest first."""
-        found: Document = {"workspace_id": workspace}
+        """Those of the sequences that match, the newest first."""
+        found: Document = {"workspace_id": workspace, **which}
         if archived is not None:
             found["archived"] = archived
         if tag is not None:
             found["tags"] = {"$eq": tag}
         return await read_page(self._sequences, found, NEWEST_FIRST, page, dict)
+
+    async def tags(self, workspace: Workspace, which: Document) -> list[tuple[str, int]]:
+        """The tags of live sequences that match with how many have each, the most used first."""
+        rows = await self._sequences.aggregate(
+            [
+                {
+                    "$match": {
+                        "workspace_id": workspace,
+                        "archived": False,
+                        "tags.0": {"$exists": True},
+                        **which,
+                    }
+                },
+                {"$unwind": "$tags"},
+                {"$group": {"_id": "$tags", "n": {"$sum": 1}}},
+                {"$sort": {"n": -1, "_id": 1}},
+                {"$limit": MOST_TAGS},
+            ]
+        )
+        return [(row["_id"], row["n"]) for row in rows]
 
     async def names(self, workspace: Workspace, ids: Some[UUID]) -> dict[UUID, str]:
         """What these sequences are called."""
@@ -273,6 +358,20 @@ class Sequences:
             {"workspace_id": workspace, "_id": {"$in": list(ids)}}, projection={"name": 1}
         )
         return {doc["_id"]: doc["name"] for doc in found}
+
+    async def sending_from(self, workspace: Workspace, owner_id: UUID) -> dict[UUID, list[UUID]]:
+        """The mailboxes that the latest version of each live sequence of a user sends from."""
+        own = await self._sequences.find(
+            {"workspace_id": workspace, "owner_id": owner_id, "archived": False},
+            projection={"latest_version": 1},
+            limit=MOST_OWN,
+        )
+        latest = [names.version_id(each["_id"], each["latest_version"]) for each in own]
+        versions = await self._versions.find(
+            {"workspace_id": workspace, "_id": {"$in": latest}},
+            projection={"sequence_id": 1, "mailbox_ids": 1},
+        )
+        return {each["sequence_id"]: each["mailbox_ids"] for each in versions}
 
     async def owned_by(self, workspace: Workspace, owner_id: UUID) -> list[Document]:
         """All sequences of a user, archived ones too: there may be people in them."""
@@ -304,6 +403,14 @@ class Sequences:
             {"workspace_id": workspace, "archived": False}, projection={"latest_version": 1}
         )
         return {(doc["_id"], doc["latest_version"]) for doc in found}
+
+    async def versions(
+        self, workspace: Workspace, sequence_id: UUID, latest: int, page: PageQuery
+    ) -> tuple[list[Document], str | None]:
+        """The versions up to the `latest` published one, the newest first, without their text."""
+        found = {"workspace_id": workspace, "sequence_id": sequence_id, "version": {"$lte": latest}}
+        shown = dict.fromkeys(("version", "created_by", "created_at"), 1)
+        return await read_page(self._versions, found, VERSIONS_ORDER, page, dict, shown)
 
     async def add_version(self, version: Document) -> None:
         """Duplicate if that number is taken."""
@@ -464,10 +571,11 @@ class Commands:
         """A command."""
         return await self._commands.find_one({"_id": command_id, "workspace_id": workspace})
 
-    async def has_target(self, workspace: Workspace, type: str, target: str) -> bool:
-        """Whether a command of that type was ever accepted for the target."""
-        found = {"workspace_id": workspace, "target": {"$eq": target}, "type": type}
-        return await self._commands.find_one(found, projection={"_id": 1}) is not None
+    async def sequence_of(self, workspace: Workspace, enrollment: str) -> UUID | None:
+        """The sequence of an enrollment that was accepted and may not exist yet."""
+        found = {"workspace_id": workspace, "target": {"$eq": enrollment}, "type": "enroll"}
+        doc = await self._commands.find_one(found, projection={"message": 1})
+        return UUID(orjson.loads(doc["message"])["sequence_id"]) if doc else None
 
     async def lease(self, ids: Sequence[UUID], until: datetime) -> None:
         """Nobody else looks at them until then."""
@@ -787,9 +895,12 @@ class AuditLog:
         """Keep an entry; a repetition of the same request finds its own."""
         await self._entries.insert_new([entry])
 
-    async def page(self, workspace: Workspace, page: PageQuery) -> tuple[list[Document], str | None]:
-        """Entries, the newest first."""
-        return await read_page(self._entries, {"workspace_id": workspace}, AUDIT_ORDER, page, dict)
+    async def page(
+        self, workspace: Workspace, page: PageQuery, which: Document
+    ) -> tuple[list[Document], str | None]:
+        """Entries, the newest first; `which`: the values that their fields have."""
+        found = {"workspace_id": workspace, **{name: {"$eq": value} for name, value in which.items()}}
+        return await read_page(self._entries, found, AUDIT_ORDER, page, dict)
 
 
 def _within(documents: Sequence[Document]) -> dict[str, Any]:

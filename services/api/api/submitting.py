@@ -9,6 +9,7 @@ from uuid import UUID
 from pydantic import ValidationError
 
 from api import telemetry
+from api.access import Right
 from api.courier import Letter
 from api.keys import KeyScope
 from api.model import command_document
@@ -29,18 +30,29 @@ class Accepted(Shown):
     status_url: str
 
 
-def command_route(method: str, path: str, handler: Any, summary: str, takes: Takes, tag: str) -> Route:
+def command_route(
+    method: str,
+    path: str,
+    handler: Any,
+    summary: str,
+    takes: Takes,
+    tag: str,
+    *,
+    scope: KeyScope = KeyScope.WRITE,
+    right: Right | None = None,
+) -> Route:
     """The route of one command: whoever may write gives it, and a 202 answers."""
     return Route(
         method,
         path,
         handler,
         summary,
-        KeyScope.WRITE,
+        scope,
         answer=Accepted,
         status=HTTPStatus.ACCEPTED,
         takes=takes,
         tag=tag,
+        right=right,
     )
 
 

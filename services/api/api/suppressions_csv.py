@@ -1,13 +1,11 @@
 """Suppressions as CSV: a list that somebody brings, and what can be given back of those that are kept."""
 
-import csv
-import io
 import re
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from api.csv_table import read_table
+from api.csv_table import line_of, read_table
 from api.problems import FieldError, invalid_at
 
 KINDS = ("address", "domain", "phone", "company_key")
@@ -82,19 +80,8 @@ def _row(line: int, columns: Sequence[str], cells: Sequence[str], reason: str) -
 
 async def export(suppressions: AsyncIterator[Mapping[str, Any]]) -> AsyncIterator[bytes]:
     """A line for each suppression; the values themselves are not kept, so they can't be in it."""
-    yield _line(EXPORTED)
+    yield line_of(EXPORTED)
     async for each in suppressions:
         by = each.get("by")
         mode = each.get("mode", "block")
-        yield _line((each["_id"], each["kind"], mode, each["reason"], by or "", each["at"].isoformat()))
-
-
-def _line(cells: Sequence[object]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text).writerow([_inert(str(cell)) for cell in cells])
-    return text.getvalue().encode()
-
-
-def _inert(cell: str) -> str:
-    """What a spreadsheet does not take for a formula."""
-    return f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell
+        yield line_of((each["_id"], each["kind"], mode, each["reason"], by or "", each["at"].isoformat()))

@@ -17,3 +17,6 @@ ENGAGEMENTS = counter("segue_api_engagements", "Pixels and links that were asked
 ENGAGEMENTS_LOST = counter("segue_api_engagements_lost", "Of these, what could not be stored", ["kind"])
 RECEIPTS = counter("segue_api_receipts", "Receipts of text messages", ["status"])
 LIVE_PAGES = gauge("segue_api_live_pages", "Open live pages")
+WEBHOOK_EVENTS = counter("segue_api_webhook_events", "Events stored for a webhook")
+WEBHOOK_TRIES = counter("segue_api_webhook_tries", "Posts to webhooks", ["result"])
+LIMITED = counter("segue_api_limited", "Requests answered with 429, of a key that sent too many")

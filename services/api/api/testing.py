@@ -8,7 +8,9 @@ from ipaddress import ip_address
 from typing import Any
 from uuid import UUID, uuid4
 
+from aiohttp import ClientResponse, ClientSession, CookieJar
 from aiohttp.test_utils import TestClient, TestServer
+from yarl import URL
 
 from api.application import application
 from api.bootstrap import Wanted, bootstrap
@@ -60,6 +62,39 @@ class _Nowhere:
 
 
 @dataclass
+class Browser:
+    """What a person without JavaScript does: loads pages, sends forms, follows where they lead."""
+
+    session: ClientSession
+    url: str = ""
+
+    async def get(self, path: str, *, status: int = 200) -> str:
+        """The page's HTML; it must have that status."""
+        async with self.session.get(path, headers={"Accept": "text/html"}) as response:
+            return await self._shown(response, status)
+
+    async def post(
+        self, path: str, fields: dict[str, Any] | None = None, *, status: int = 200, signed: bool = True
+    ) -> str:
+        """Send a form with the session's token (unless not `signed`), and the page where it leads."""
+        form = dict(fields or {})
+        if signed:
+            form["csrf"] = csrf_of(await self.get("/"))
+        async with self.session.post(path, data=form) as response:
+            return await self._shown(response, status)
+
+    async def _shown(self, response: ClientResponse, status: int) -> str:
+        self.url, text = response.url.path_qs, await response.text()
+        assert response.status == status, text
+        return text
+
+
+def csrf_of(html: str) -> str:
+    """The token in a page's forms."""
+    return html.partition('name="csrf" value="')[2].partition('"')[0]
+
+
+@dataclass
 class Served:
     """A running API with a workspace and a key of every scope."""
 
@@ -91,6 +126,15 @@ class Served:
         text = await response.text()
         assert response.status == status, text
         return await response.json(content_type=None) if "json" in response.content_type else text
+
+    @contextlib.asynccontextmanager
+    async def browser(self, user_id: UUID | None = None) -> AsyncIterator["Browser"]:
+        """A browser in which a user (else the first one) is signed in."""
+        jar = CookieJar(unsafe=True, treat_as_secure_origin=URL(str(self.client.make_url("/"))).origin())
+        async with ClientSession(self.client.make_url("/"), cookie_jar=jar) as session:
+            browser = Browser(session)
+            await browser.post("/sign-in", {"user": str(user_id or self.made["user_id"])}, signed=False)
+            yield browser
 
     async def csv(self, path: str, text: str, *, status: int = 200) -> Any:
         """POST a CSV file."""
@@ -136,16 +180,25 @@ class Served:
 
 
 @contextlib.asynccontextmanager
-async def serving(mongodb_uri: str, public_url: str = "https://segue.example") -> AsyncIterator[Served]:
-    """An API over a database of its own, which is deleted at the end."""
+async def serving(
+    mongodb_uri: str,
+    public_url: str = "https://segue.example",
+    clock: FrozenClock | None = None,
+    **more: Any,
+) -> AsyncIterator[Served]:
+    """An API over a database of its own, which is deleted at the end; `more` are settings.
+
+    Give a clock of today where documents expire: MongoDB deletes them by its own.
+    """
     settings = ApiSettings(
         kafka_bootstrap_servers="unused:9092",
         mongodb_uri=mongodb_uri,
         mongodb_database=fresh_name(),
         secret_keys="a key for tests of sixteen or more",  # noqa: S106 - it guards nothing
         public_url=public_url,
+        **more,
     )
-    clock, zone = FrozenClock(), Zone()
+    clock, zone = clock or FrozenClock(), Zone()
     async with fresh_database(settings) as database:
         await ensure_indexes(database)
         api = assemble(settings, clock, database, _Nowhere(), zone)

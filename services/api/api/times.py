@@ -1,11 +1,11 @@
 """Instants and time zones as clients may give them."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time, timedelta
 from typing import Annotated
 
 from pydantic import AfterValidator, AwareDatetime
 
-from chassis.zones import ZONE_NAMES
+from chassis.zones import ZONE_NAMES, find_zone
 from segue_contracts.message import to_utc_milliseconds
 
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
@@ -28,3 +28,10 @@ def check_zone_name(value: str) -> str:
     if value not in ZONE_NAMES:
         raise ValueError("is no time zone that is known: write one such as Europe/Berlin")
     return value
+
+
+def end_of_day(now: datetime, zone: str | None) -> datetime:
+    """The next midnight in a zone; in UTC where none is known."""
+    here = find_zone(zone) or UTC
+    tomorrow = now.astimezone(here).date() + timedelta(days=1)
+    return datetime.combine(tomorrow, time(), here).astimezone(UTC)

@@ -1,6 +1,6 @@
 """Why something waits, in words, and what lets it go on."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -35,10 +35,16 @@ async def active_holds(call: Call, ids: Iterable[str]) -> dict[str, Document]:
 
 async def waits_of(call: Call, sequence: Document, version: Document) -> list[Wait]:
     """What holds a sequence as a whole, or what a version of it sends from."""
-    sequence_id, owner_id, mailboxes = sequence["_id"], sequence["owner_id"], version["mailbox_ids"]
+    return await waits_among(call, [sequence["_id"]], version["mailbox_ids"], sequence["owner_id"])
+
+
+async def waits_among(
+    call: Call, sequences: Sequence[UUID], mailboxes: Sequence[UUID], owner_id: UUID
+) -> list[Wait]:
+    """What holds sequences of an owner, or the mailboxes that they send from."""
     ids = [
-        hold_id(HoldScope.SEQUENCE, sequence_id),
-        hold_id(HoldScope.OWNERSHIP, sequence_id),
+        *(hold_id(HoldScope.SEQUENCE, each) for each in sequences),
+        *(hold_id(HoldScope.OWNERSHIP, each) for each in sequences),
         hold_id(HoldScope.WORKSPACE, call.caller.workspace),
         *(hold_id(HoldScope.MAILBOX, each) for each in mailboxes),
         *(hold_id(HoldScope.OWNERSHIP, each) for each in mailboxes),
@@ -46,10 +52,10 @@ async def waits_of(call: Call, sequence: Document, version: Document) -> list[Wa
     ]
     places = {delegation_id(each, owner_id): each for each in mailboxes}
     holds = await active_holds(call, ids)
-    return [_wait(holds[each], sequence_id, places) for each in dict.fromkeys(ids) if each in holds]
+    return [_wait(holds[each], sequences, places) for each in dict.fromkeys(ids) if each in holds]
 
 
-def _wait(hold: Mapping[str, Any], sequence_id: UUID, mailboxes: Mapping[UUID, UUID]) -> Wait:
+def _wait(hold: Mapping[str, Any], sequences: Sequence[UUID], mailboxes: Mapping[UUID, UUID]) -> Wait:
     return Wait(
         scope=hold["scope"],
         scope_id=hold["scope_id"],
@@ -57,14 +63,14 @@ def _wait(hold: Mapping[str, Any], sequence_id: UUID, mailboxes: Mapping[UUID, U
         by=hold["by"],
         since=hold.get("created_at"),
         until=hold.get("until"),
-        what_to_do=_what_to_do(hold, sequence_id, mailboxes),
+        what_to_do=_what_to_do(hold, sequences, mailboxes),
     )
 
 
-def _what_to_do(hold: Mapping[str, Any], sequence_id: UUID, mailboxes: Mapping[UUID, UUID]) -> str:
+def _what_to_do(hold: Mapping[str, Any], sequences: Sequence[UUID], mailboxes: Mapping[UUID, UUID]) -> str:
     what = hold["scope_id"]
     match HoldScope(hold["scope"]):
-        case HoldScope.OWNERSHIP if what == sequence_id:
+        case HoldScope.OWNERSHIP if what in sequences:
             return f"Give it to somebody: POST /v1/sequences/{what}/transfer."
         case HoldScope.OWNERSHIP:
             return f"Give the mailbox to somebody: POST /v1/mailboxes/{what}/transfer."

@@ -4,10 +4,16 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from api.application import application
+from api.checking import Checker
+from api.counting import Counting
 from api.courier import Courier, Publishes
 from api.crowd import Crowd
 from api.engagements import Teller
+from api.launching import Launcher
 from api.line import Line
+from api.outgoing import TOPICS as EVENT_TOPICS
+from api.outgoing_listening import GATHER_SECONDS, GROUP, Listener, Listening
+from api.outgoing_sending import Outgoing
 from api.reads import Reads
 from api.resolver import Dns, Resolver
 from api.routing import Api
@@ -17,7 +23,7 @@ from chassis.clock import Clock
 from chassis.desk import Asks
 from chassis.health import clock_check
 from chassis.hosts import Guard
-from chassis.kafka import Publisher, ensure_topics
+from chassis.kafka import Consumer, DeadLetters, Publisher, ensure_topics
 from chassis.secrets import Secrets
 from chassis.service import Service
 from chassis.store import Database, connect
@@ -25,6 +31,8 @@ from segue_contracts.topics import TOPICS
 
 LETTERS_SECONDS = 5.0
 """Kept for the courier when the last request has been answered."""
+COUNT_SWEEP_SECONDS = 0.5
+"""Whoever looks at a sequence that was never counted waits for it."""
 
 
 @contextlib.asynccontextmanager
@@ -48,10 +56,39 @@ async def wiring(settings: ApiSettings, service: Service) -> AsyncIterator[None]
         service.periodic("command sweep", settings.command_sweep_seconds, api.courier.sweep)
         crowd = Crowd(api.clock, api.store, api.reads, api.courier)
         service.periodic("crowd sweep", settings.command_sweep_seconds, crowd.sweep)
+        service.periodic("count sweep", COUNT_SWEEP_SECONDS, api.counting.sweep)
+        checker = Checker(api.clock, api.store, api.scheduler)
+        service.periodic("list check sweep", settings.command_sweep_seconds, checker.sweep)
+        launcher = Launcher(api.clock, api.store, api.courier)
+        service.periodic("list launch sweep", settings.command_sweep_seconds, launcher.sweep)
         teller = Teller(api.clock, api.store.engagements, line)
         service.periodic("engagement sweep", settings.command_sweep_seconds, teller.sweep)
+        _send_to_webhooks(settings, service, api, line, DeadLetters(publisher))
         service.serve(settings, application(api), grace_seconds=grace_seconds(settings))
         yield
+
+
+def _send_to_webhooks(
+    settings: ApiSettings, service: Service, api: Api, line: Line, letters: DeadLetters
+) -> None:
+    """What the topics say becomes deliveries, and these are sent."""
+    listener = Listener(api.clock, api.store.webhooks, api.store.webhook_deliveries)
+    listening = Listening(
+        lambda: Consumer(
+            settings,
+            group=GROUP,
+            topics=EVENT_TOPICS,
+            handle=listener.handle,
+            dead_letters=letters,
+            gather_seconds=GATHER_SECONDS,
+        )
+    )
+    outgoing = Outgoing(
+        settings, api.clock, api.store.webhooks, api.store.webhook_deliveries, api.secrets, api.guard, line
+    )
+    service.health.note("webhooks", listening.trouble)
+    service.spawn("webhook events", listening.run, stop=listening.stop)
+    service.spawn("webhooks", outgoing.run, stop=outgoing.stop)
 
 
 def grace_seconds(settings: ApiSettings) -> float:
@@ -71,6 +108,7 @@ def assemble(
         store=store,
         reads=Reads(database),
         courier=Courier(settings, clock, store, publisher),
+        counting=Counting(clock, store, settings.counts_seconds),
         scheduler=Asks(str(settings.scheduler_url), secrets, seconds=settings.inquiry_seconds),
         dns=dns or Resolver(),
         guard=Guard(settings.allowed_private_networks),

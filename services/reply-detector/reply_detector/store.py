@@ -40,6 +40,7 @@ INDEXES = (
             ("answers_by_state", (("answer.open", 1),)),
             ("answers_of_person", (("answer.people", 1),)),
             ("answers_of_sequence", (("answer.sequences", 1),)),
+            ("answers_of_owner", (("answer.owners", 1), ("answer.open", 1))),
         )
     ),
     Index(

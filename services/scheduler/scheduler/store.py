@@ -51,6 +51,32 @@ INDEXES: dict[str, Sequence[Index]] = {
     names.ENROLLMENTS: (
         Index((("shard", 1), ("due_at", 1)), "due", partial={"due_at": {"$exists": True}}),
         Index((("workspace_id", 1), ("sequence_id", 1), ("ended", 1), ("_id", 1)), "sequence"),
+        # Not read here: for the api, whose lists and counts of a sequence's people read nothing else.
+        Index(
+            (("workspace_id", 1), ("sequence_id", 1), ("state", 1), ("planned_at", 1), ("_id", 1)),
+            "sequence_state",
+        ),
+        Index(
+            (("workspace_id", 1), ("sequence_id", 1), ("planned_at", 1), ("_id", 1), ("parked_by", 1)),
+            "sequence_held",
+            partial={"parked_by": {"$gt": ""}},
+        ),
+        Index(
+            (
+                *(("workspace_id", 1), ("sequence_id", 1), ("stop.reason", 1), ("stop.at", 1), ("_id", 1)),
+                *(("state", 1), ("stage_id", 1)),
+            ),
+            "sequence_stop",
+            partial={"stop.reason": {"$gt": ""}},
+        ),
+        # What goes out next of all that a user owns.
+        Index(
+            (("workspace_id", 1), ("owner_id", 1), ("planned_at", 1), ("_id", 1)),
+            "next_of_owner",
+            partial={"state": "scheduled", "due_at": {"$exists": True}},
+        ),
+        # Whom the statistics of a period are about: written once, its fields never change.
+        Index((("workspace_id", 1), ("sequence_id", 1), ("created_at", 1)), "cohort"),
         Index((("workspace_id", 1), ("person_id", 1), ("ended", 1)), "person"),
         Index(
             (("workspace_id", 1), ("company_key", 1), ("ended", 1)),

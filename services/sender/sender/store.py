@@ -50,9 +50,15 @@ INDEXES: Final = (
         partial={"provider_message_id": {"$type": "string"}},
     ),
     Index((("workspace_id", 1), ("enrollment_id", 1)), "enrollment"),
+    # Somebody's tasks, and everybody's, in the order in which they are due: read page by page, never sorted.
     Index(
-        (("workspace_id", 1), ("task.assignee_id", 1), ("task.due_at", 1)),
-        "task_inbox",
+        (("workspace_id", 1), ("task.assignee_id", 1), ("task.due_at", 1), ("_id", 1)),
+        "tasks_of_assignee",
+        partial={"state": State.TASK_OPEN.value},
+    ),
+    Index(
+        (("workspace_id", 1), ("task.due_at", 1), ("_id", 1)),
+        "tasks_of_all",
         partial={"state": State.TASK_OPEN.value},
     ),
     Index((("workspace_id", 1), ("settled_at", 1)), "in_doubt", partial={"state": State.IN_DOUBT.value}),
@@ -65,6 +71,18 @@ INDEXES: Final = (
         (("workspace_id", 1), ("mailbox_id", 1), ("sent_at", 1)),
         "sent",
         partial={"state": State.SENT.value},
+    ),
+    # Not read here: for the api's counts of what a sequence has sent, by stage and by day.
+    Index(
+        (("workspace_id", 1), ("sequence_id", 1), ("sent_at", 1), ("stage_id", 1)),
+        "sequence_sent",
+        partial={"state": State.SENT.value},
+    ),
+    # The same for the api's counts of the tasks that were done.
+    Index(
+        (("workspace_id", 1), ("sequence_id", 1), ("settled_at", 1)),
+        "sequence_done",
+        partial={"state": State.DONE.value},
     ),
     Index((("settled_at", 1), ("workspace_id", 1), ("mailbox_id", 1)), "bounced", partial={"bounced": True}),
     # Whose words are still there: one entry at the settlement, gone when they are erased.

@@ -54,10 +54,7 @@ async def play(console: Console, url: str, access: Access, mail: SmtpServer, clo
         mailbox = await client.post("/v1/mailboxes", _mailbox(mail))
         document = cast.SEQUENCE.read_text(encoding="utf-8")
         sequence = await client.post_text("/v1/sequences", document, "application/yaml")
-        console.print(f"a live page: {url}/sequences/{sequence['id']}", markup=False, soft_wrap=True)
-        console.print(
-            f"  (any name; the key is the password: {access.api_key})", markup=False, soft_wrap=True
-        )
+        console.print(f"the dashboard: {url}/sequences/{sequence['id']}", markup=False, soft_wrap=True)
         screen = Screen(console, clock, sequence["name"], people)
         town = Town(mail, client, clock, mailbox, sequence["id"], people, screen.tell)
         living = asyncio.create_task(town.live(), name="town")

@@ -8,6 +8,7 @@ from api.asking import ask
 from api.keys import KeyScope
 from api.problems import not_found
 from api.routes.mailboxes import existing
+from api.routes.sequences import check_right
 from api.routing import Answer, Call, Closed, Route
 from chassis.inquiries import (
     FORECAST,
@@ -29,6 +30,8 @@ class ForecastQuery(Closed):
 async def schedule(call: Call) -> Answer:
     """The stages that an enrollment has before it: when, and why then."""
     enrollment_id = call.uuid("enrollment_id", "enrollment")
+    sequence_id = await call.api.reads.sequence_of(call.caller.workspace, enrollment_id)
+    await check_right(call, sequence_id, "enrollment")
     asked = ScheduleAsked(workspace_id=call.caller.workspace, enrollment_id=enrollment_id)
     told = await ask(call, SCHEDULE, asked)
     if told is None:

@@ -1,7 +1,7 @@
 """The audit log, for those who answer for what others do."""
 
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import Field
@@ -23,9 +23,19 @@ class EntryShown(Shown):
     detail: dict[str, Any]
 
 
+class AuditQuery(PageQuery):
+    """Which entries: all of those that are named have to fit."""
+
+    action: Annotated[str, Field(max_length=100)] | None = None
+    by: UUID | None = None
+    target: Annotated[str, Field(max_length=200)] | None = None
+
+
 async def list_them(call: Call) -> Answer:
     """Entries, the newest first."""
-    found, cursor = await call.api.store.audit.page(call.caller.workspace, call.query)
+    query: AuditQuery = call.query
+    which = query.model_dump(include={"action", "by", "target"}, exclude_none=True)
+    found, cursor = await call.api.store.audit.page(call.caller.workspace, query, which)
     items = [EntryShown.model_validate(each) for each in found]
     return Answer(Page[EntryShown](items=items, next_cursor=cursor))
 
@@ -38,7 +48,7 @@ ROUTES = (
         "Read the audit log",
         KeyScope.ADMIN,
         answer=Page[EntryShown],
-        query=PageQuery,
+        query=AuditQuery,
         tag="Workspace",
     ),
 )

@@ -7,11 +7,12 @@ from uuid import UUID
 
 from pydantic import Field
 
-from api.keys import KeyScope
+from api.access import Right
+from api.keys import KeyScope, Role
 from api.model import CommandState, Settled
 from api.problems import FieldError, conflict, invalid, invalid_at, not_found, refused
 from api.routes.mailboxes import existing as existing_mailbox
-from api.routes.sequences import existing, template_error
+from api.routes.sequences import check_right, existing, template_error
 from api.routing import KIB, Answer, Call, Closed, Empty, Route, Shown, Takes
 from api.submitting import command_route, submit_one
 from api.times import Instant
@@ -112,6 +113,7 @@ async def get_command(call: Call) -> Answer:
     command = await call.api.store.commands.one(call.caller.workspace, command_id)
     if command is None:
         return Answer(await _bulk_status(call, command_id))
+    _check_issuer(call, command)
     if command["state"] == CommandState.ACCEPTED:
         known = await call.api.courier.outcomes([command])
         return Answer(status_of(command, known.get(command_id)))
@@ -120,11 +122,18 @@ async def get_command(call: Call) -> Answer:
     return Answer(status_of(command, what))
 
 
+def _check_issuer(call: Call, command: Document) -> None:
+    """Problem 404 for a command of somebody else, which may be about what the caller may not see."""
+    if call.caller.role is not Role.ADMIN and command["issued_by"] != str(call.caller.user_id):
+        raise not_found("command")
+
+
 async def _bulk_status(call: Call, command_id: UUID) -> CommandStatus:
     """Done when everybody's own command has a result; for a stop, when nobody is left."""
     bulk = await call.api.store.bulks.one(call.caller.workspace, command_id)
     if bulk is None:
         raise not_found("command")
+    _check_issuer(call, bulk)
     return CommandStatus(
         id=bulk["_id"],
         type=bulk["type"],
@@ -161,11 +170,11 @@ async def enrollment_of(call: Call) -> UUID:
     """The enrollment that the path names: there, or accepted and on its way; Problem 404 otherwise."""
     enrollment_id = call.uuid("enrollment_id", "enrollment")
     workspace = call.caller.workspace
-    if await call.api.reads.has_enrollment(workspace, enrollment_id):
-        return enrollment_id
-    if await call.api.store.commands.has_target(workspace, "enroll", str(enrollment_id)):
-        return enrollment_id
-    raise not_found("enrollment")
+    sequence_id = await call.api.reads.sequence_of(workspace, enrollment_id)
+    if sequence_id is None:
+        sequence_id = await call.api.store.commands.sequence_of(workspace, str(enrollment_id))
+    await check_right(call, sequence_id, "enrollment")
+    return enrollment_id
 
 
 async def pause_enrollment(call: Call) -> Answer:
@@ -382,8 +391,12 @@ ROUTES = (
         Takes(EditRequest, limit=400 * KIB),
         _E,
     ),
-    command_route("POST", _SEQUENCE + "/pause", pause_sequence, "Pause a sequence", _PAUSE, _S),
-    command_route("POST", _SEQUENCE + "/resume", resume_sequence, "Resume a sequence", _EMPTY, _S),
+    command_route(
+        "POST", _SEQUENCE + "/pause", pause_sequence, "Pause a sequence", _PAUSE, _S, right=Right.EDIT
+    ),
+    command_route(
+        "POST", _SEQUENCE + "/resume", resume_sequence, "Resume a sequence", _EMPTY, _S, right=Right.EDIT
+    ),
     command_route("POST", "/v1/workspace/pause", pause_workspace, "Pause everything", _PAUSE, _W),
     command_route("POST", "/v1/workspace/resume", resume_workspace, "Resume everything", _EMPTY, _W),
     command_route(

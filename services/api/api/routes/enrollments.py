@@ -1,27 +1,29 @@
 """Enrolling people, one or many, and what becomes of them."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import Field
 
+from api.bodies import read_json
+from api.count_store import summed
 from api.keys import KeyScope
 from api.paging import Page, PageQuery
 from api.problems import FieldError, Problem, conflict, field_errors, invalid, invalid_at, not_found
 from api.prospects_csv import rows as csv_rows
 from api.reads import ENDED_STATES, LIVE_STATES
 from api.routes.delegations import check_still_agreed
-from api.routes.sequences import existing
+from api.routes.sequences import check_right, existing
 from api.routes.tokens import columns_of
-from api.routing import CSV, MIB, Answer, Call, Closed, Route, Shown, Takes
+from api.routing import CSV, MIB, Answer, Call, Closed, Line, Route, Shown, Takes
 from api.submitting import Accepted, Wish, submit, wish_of
 from api.times import Instant
-from chassis.documents import DeliveryStory, EnrollmentStory
+from chassis.documents import DeliveryStory, EnrollmentStory, PersonView
 from chassis.secrets import WARNING
 from chassis.store import Document
 from segue_contracts.commands import Enroll
@@ -32,6 +34,7 @@ MAX_ROWS = 50_000
 MAX_JSON_BYTES = 16 * MIB
 MAX_CSV_BYTES = 20 * MIB
 AT_ONCE = 500
+KINDS_OF_PEOPLE = ("live", "ended", "held", "answered")
 
 
 class EnrollOptions(Closed):
@@ -114,9 +117,11 @@ class Stopped(Shown):
 
 
 class EnrollmentRow(Shown):
-    """An enrollment in a list."""
+    """An enrollment in a list; `name` and `company` are the person's, as far as they are known."""
 
     id: UUID
+    name: str | None = None
+    company: str | None = None
     state: str
     sequence_id: UUID
     sequence_version: int
@@ -221,10 +226,18 @@ class EnrollmentWhole(EnrollmentRow):
 
 
 class EnrollmentQuery(PageQuery):
-    """Which enrollments: a state, or `live` or `ended` for all of that kind."""
+    """Which enrollments: a state; `live` or `ended` for all of that kind; `held` (paused), `answered`."""
 
     state: str | None = Field(
-        default=None, pattern=f"^({'|'.join((*LIVE_STATES, *ENDED_STATES, 'live', 'ended'))})$"
+        default=None, pattern=f"^({'|'.join((*LIVE_STATES, *ENDED_STATES, *KINDS_OF_PEOPLE))})$"
+    )
+    order: Literal["id", "planned"] = Field(
+        default="id",
+        description="planned: who goes on, the soonest first (without a `state` only they); who ended, the "
+        "last planned first; who answered, the last answer first",
+    )
+    person: str | None = Field(
+        default=None, max_length=320, description="Exactly an `external_id` or an e-mail address; any state"
     )
 
 
@@ -292,10 +305,15 @@ async def enroll(call: Call) -> Answer:
     return Answer(answer, HTTPStatus.ACCEPTED)
 
 
-async def read_request(call: Call, most_rows: int = MAX_ROWS) -> tuple[Iterator[Candidate], EnrollOptions]:
-    """The prospects of a JSON or CSV request, and what holds for all of them."""
+async def read_request(
+    call: Call, most_rows: int = MAX_ROWS, *, needs_id: bool = True
+) -> tuple[Iterator[Candidate], EnrollOptions]:
+    """The prospects of a JSON or CSV request, and what holds for all of them.
+
+    `needs_id`: a CSV file has a column of ids.
+    """
     if call.body.content_type == CSV:
-        rows = csv_rows(call.body.data, most_rows, await columns_of(call))
+        rows = csv_rows(call.body.data, most_rows, await columns_of(call), needs_id=needs_id)
         return (Candidate(each.line, "", each.data, each.errors) for each in rows), call.query
     body: EnrollBody = call.body.data
     if (body.prospect is None) == (body.prospects is None):
@@ -395,6 +413,36 @@ async def warnings_of(call: Call, wishes: Sequence[Wish]) -> dict[str, list[str]
     return found
 
 
+async def enroll_lines(
+    call: Call,
+) -> Callable[[Sequence[Line]], Awaitable[Sequence[AcceptedRow | RefusedRow]]]:
+    """Enroll a stream of prospects, one in each line; the options stand in the query."""
+    sequence, options = await existing(call), call.query
+    check_target(sequence, options)
+    await check_still_agreed(call, sequence, options.sequence_version)
+
+    async def work(lines: Sequence[Line]) -> Sequence[AcceptedRow | RefusedRow]:
+        outcomes = [judge_line(call, sequence, line, options) for line in lines]
+        wishes = [each for each in outcomes if not isinstance(each, RefusedRow)]
+        accepted = iter(await accept(call, wishes) if wishes else ())
+        return [each if isinstance(each, RefusedRow) else next(accepted) for each in outcomes]
+
+    return work
+
+
+def judge_line(
+    call: Call, sequence: Document, line: Line, options: EnrollOptions
+) -> tuple[Candidate, Wish] | RefusedRow:
+    """The command for a line; whoever is in the stream twice is found by the scheduler."""
+    try:
+        candidate = Candidate(line.number, "", read_json(line.raw))
+    except Problem as problem:
+        errors = problem.details.errors or [FieldError(pointer="", detail=problem.details.detail)]
+        return RefusedRow(row=line.number, errors=errors)
+    outcome = judge(replace(call, ids=line.ids), sequence, candidate, options, {})
+    return outcome if isinstance(outcome, RefusedRow) else (candidate, outcome)
+
+
 def all_refused(refused: list[RefusedRow]) -> Problem:
     """422 with the errors of all rows; those of a CSV say their line."""
     errors = [
@@ -417,17 +465,23 @@ async def list_enrollments(call: Call) -> Answer:
     """A sequence's enrollments."""
     sequence = await existing(call)
     query: EnrollmentQuery = call.query
-    found, cursor = await call.api.reads.enrollments(
-        call.caller.workspace, sequence["_id"], states_of(query.state), query
-    )
-    return Answer(Page[EnrollmentRow](items=[shown(each) for each in found], next_cursor=cursor))
+    found, cursor = await _page(call, sequence["_id"], query)
+    people = await call.api.reads.people(call.caller.workspace, {each.person_id for each in found})
+    rows = [shown(each, people.get(each.person_id)) for each in found]
+    return Answer(Page[EnrollmentRow](items=rows, next_cursor=cursor))
 
 
-def states_of(word: str | None) -> tuple[str, ...]:
-    """The states that a filter means; none for all."""
-    if word is None:
-        return ()
-    return {"live": LIVE_STATES, "ended": ENDED_STATES}.get(word, (word,))
+async def _page(
+    call: Call, sequence_id: UUID, query: EnrollmentQuery
+) -> tuple[list[EnrollmentStory], str | None]:
+    reads, workspace, word = call.api.reads, call.caller.workspace, query.state
+    if query.person is not None:
+        return await reads.enrollments_of(workspace, sequence_id, query.person, query)
+    if query.order == "planned" or word in ("held", "answered"):
+        return await reads.enrollments_by_plan(workspace, sequence_id, word or "live", query)
+    kinds = {"live": LIVE_STATES, "ended": ENDED_STATES}
+    states = kinds.get(word, (word,)) if word else ()
+    return await reads.enrollments(workspace, sequence_id, states, query)
 
 
 async def get_enrollment(call: Call) -> Answer:
@@ -437,13 +491,14 @@ async def get_enrollment(call: Call) -> Answer:
     story = await reads.enrollment(workspace, enrollment_id)
     if story is None:
         raise not_found("enrollment")
+    await check_right(call, story.sequence_id, "enrollment")
     people = await reads.people(workspace, [story.person_id])
     holds = await reads.holds(workspace, [story.parked_by] if story.parked_by else [])
     deliveries = await reads.deliveries_of(workspace, enrollment_id)
     person, hold = people.get(story.person_id), holds.get(story.parked_by or "")
     return Answer(
         EnrollmentWhole(
-            **dict(shown(story)),
+            **dict(shown(story, person)),
             prospect=person.prospect if person else None,
             hold=Held.model_validate(hold) if hold else None,
             broken=Broken.model_validate(story.broken) if story.broken else None,
@@ -458,17 +513,18 @@ async def get_enrollment(call: Call) -> Answer:
 async def stats(call: Call) -> Answer:
     """Counts by state, by reason, by stage."""
     sequence = await existing(call)
-    counts = await call.api.reads.counts(call.caller.workspace, sequence["_id"])
-    sent = await call.api.reads.sent_by_stage(call.caller.workspace, sequence["_id"])
-    engaged = await call.api.store.engagements.by_stage(call.caller.workspace, sequence["_id"])
-    states = counts["state"]
+    counts, workspace = call.api.store.counts, call.caller.workspace
+    states = await counts.states(workspace, sequence["_id"])
+    stops = summed(await counts.endings(workspace, sequence["_id"]), "reason")
+    sent = await counts.sent(workspace, sequence["_id"])
+    engaged = await call.api.store.engagements.by_stage(workspace, sequence["_id"])
     return Answer(
         Stats(
             states=states,
             enrolled=sum(states.values()),
             live=sum(states.get(each, 0) for each in LIVE_STATES),
-            replied=counts["stop"].get("replied", 0),
-            stop_reasons=counts["stop"],
+            replied=stops.get("replied", 0),
+            stop_reasons=stops,
             sent=sum(sent.values()),
             stages=[
                 StageCount(stage_id=stage, sent=count, **engaged.get(stage, {}))
@@ -478,10 +534,13 @@ async def stats(call: Call) -> Answer:
     )
 
 
-def shown(story: EnrollmentStory) -> EnrollmentRow:
+def shown(story: EnrollmentStory, person: PersonView | None) -> EnrollmentRow:
     """An enrollment as a row."""
+    prospect = person.prospect if person else {}
     return EnrollmentRow(
         id=story.id,
+        name=" ".join(filter(None, (prospect.get("first_name"), prospect.get("last_name")))) or None,
+        company=prospect.get("company"),
         state=story.state,
         sequence_id=story.sequence_id,
         sequence_version=story.sequence_version,
@@ -559,6 +618,7 @@ ROUTES = (
         query=EnrollOptions,
         takes=Takes(EnrollBody, EnrollRequest, also=(CSV,), limit=MAX_JSON_BYTES, csv_limit=MAX_CSV_BYTES),
         tag="Enrollments",
+        lines=enroll_lines,
     ),
     Route(
         "GET",

@@ -9,7 +9,7 @@ from uuid import UUID
 from pydantic import AfterValidator, Field
 
 from api.auditing import audit
-from api.keys import SECRET_BYTES, KeyScope, key_document, key_text
+from api.keys import SECRET_BYTES, KeyScope, Role, key_document, key_text
 from api.paging import Page, PageQuery
 from api.problems import Problem, conflict, forbidden, invalid_at, not_found
 from api.routing import Answer, Call, Closed, Route, Shown, Takes
@@ -65,6 +65,7 @@ class UserShown(Shown):
     id: UUID = Field(validation_alias="_id")
     email: str
     name: str
+    role: Role
     created_at: datetime
     left_at: datetime | None = None
 
@@ -74,15 +75,16 @@ class Me(Shown):
 
     workspace: WorkspaceShown
     user: UserShown
-    key_id: UUID
+    key_id: UUID | None
     scopes: list[KeyScope]
 
 
 class NewUser(Closed):
-    """A user to be; signing in comes later, an API key can be theirs at once."""
+    """A user to be; they sign in with that address, and an API key can be theirs at once."""
 
     email: Email
     name: Line
+    role: Role = Role.MEMBER
 
 
 class NewKey(Closed):
@@ -90,7 +92,7 @@ class NewKey(Closed):
 
     name: Line
     scopes: Annotated[
-        list[KeyScope], Field(min_length=1, max_length=3), AfterValidator(lambda each: sorted(set(each)))
+        list[KeyScope], Field(min_length=1, max_length=4), AfterValidator(lambda each: sorted(set(each)))
     ]
     user_id: UUID | None = None
 
@@ -151,13 +153,16 @@ async def me(call: Call) -> Answer:
     )
 
 
-def user_document(user_id: UUID, workspace: Workspace, email: str, name: str, now: datetime) -> Document:
+def user_document(
+    user_id: UUID, workspace: Workspace, email: str, name: str, role: Role, now: datetime
+) -> Document:
     """A user as it is stored; the address in lower case."""
     return {
         "_id": user_id,
         "workspace_id": workspace,
         "email": email.lower(),
         "name": name,
+        "role": role.value,
         "created_at": now,
     }
 
@@ -165,7 +170,9 @@ def user_document(user_id: UUID, workspace: Workspace, email: str, name: str, no
 async def add_user(call: Call) -> Answer:
     """Add a user."""
     new: NewUser = call.body.data
-    user = user_document(call.ids.next(), call.caller.workspace, new.email, new.name, call.api.clock.now())
+    user = user_document(
+        call.ids.next(), call.caller.workspace, new.email, new.name, new.role, call.api.clock.now()
+    )
     await audit(call, "user.added", user["_id"])
     try:
         await call.api.store.people.add_user(user)

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from pydantic import Field
 
+from api.access import Right
 from api.asking import ask
 from api.crowd import submit_for_all
 from api.keys import KeyScope
@@ -80,7 +81,8 @@ async def _rehearsed(call: Call, sequence: Document, body: MigratePeople) -> Ans
     workspace, cursor = call.caller.workspace, None
     ids = list(dict.fromkeys(body.enrollment_ids or ()))
     if body.all:
-        ids, cursor = await call.api.reads.live_ids(workspace, sequence["_id"], body.to_version, query)
+        which = {"sequence_version": {"$ne": body.to_version}}
+        ids, cursor = await call.api.reads.live_ids(workspace, sequence["_id"], which, query)
     elif len(ids) > MAX_REHEARSED:
         raise invalid_at("/enrollment_ids", f"has more than {MAX_REHEARSED}: rehearse some of them")
     people: list[Migrated] = []
@@ -134,6 +136,7 @@ ROUTES = (
         also=(HTTPStatus.OK,),
         query=PageQuery,
         takes=Takes(MigratePeople, limit=MIB),
+        right=Right.EDIT,
         tag="Sequences",
     ),
 )

@@ -4,6 +4,7 @@ from uuid import UUID
 
 from pydantic import Field
 
+from api.access import Right
 from api.auditing import audit
 from api.keys import KeyScope
 from api.model import transferred_entry
@@ -143,8 +144,9 @@ def _ids(theirs: Belongings) -> list[UUID]:
 
 async def transfer_sequence(call: Call) -> Answer:
     """Give a sequence to another user; its owner may, and an admin. Safe to be done again."""
+    sequence = await existing_sequence(call)
     to = (await active_user(call, call.body.data.to, "/to"))["_id"]
-    sequence = await _transferred(call, to)
+    sequence = await _transferred(call, sequence, to)
     told = wish_of(call, Transfer, str(sequence["_id"]), sequence_id=sequence["_id"], owner_id=to)
     # In this order: who waited goes on as the new owner's.
     commands = await submit(call, [told, lift_wish(call, HoldScope.OWNERSHIP, sequence["_id"])])
@@ -153,8 +155,7 @@ async def transfer_sequence(call: Call) -> Answer:
     return Answer(SequenceTransferred(**dict(answer.body), commands=commands), headers=answer.headers)
 
 
-async def _transferred(call: Call, to: UUID) -> Document:
-    sequence = await existing_sequence(call)
+async def _transferred(call: Call, sequence: Document, to: UUID) -> Document:
     if call.caller.user_id != sequence["owner_id"] and not call.caller.may(KeyScope.ADMIN):
         raise forbidden("Only the owner of a sequence, or an admin, gives it away.")
     for _ in range(PUBLISH_TRIES):
@@ -165,7 +166,10 @@ async def _transferred(call: Call, to: UUID) -> Document:
         event = transferred_entry(sequence, to, call.api.clock.now())
         await call.api.store.sequences.transfer(sequence, event, to, call.api.clock.real_now())
         call.api.courier.sequence_changed(call.caller.workspace, sequence["_id"])
-        sequence = await existing_sequence(call)
+        # Whoever gave it away may not see it any more.
+        changed = await call.api.store.sequences.one(call.caller.workspace, sequence["_id"])
+        assert changed is not None
+        sequence = changed
     raise conflict("busy", "Others are changing this sequence at this moment: try again.")
 
 
@@ -257,6 +261,7 @@ ROUTES = (
         answer=SequenceTransferred,
         takes=Takes(TransferRequest),
         tag="Sequences",
+        right=Right.EDIT,
     ),
     Route(
         "POST",

@@ -9,7 +9,9 @@ from uuid import UUID
 
 from pydantic import Field
 
+from api.access import Right, check, right_to, visible_to
 from api.auditing import audit
+from api.counted import SequenceCounts, counts_of
 from api.crowd import submit_for_all
 from api.keys import KeyScope
 from api.mail_content import address_errors
@@ -43,6 +45,7 @@ from segue_contracts.timing import PROSPECT, TimeOfDay, TimeRange
 
 _TOKEN = re.compile(r"\{\{.*?\}\}")
 MAX_SEQUENCE_BYTES = 512 * KIB
+MAX_NAME_CHARS = 200
 PUBLISH_TRIES = 5
 NO_NUMBER = (
     "no number that can send text messages is connected: connect one (POST /v1/sms-numbers), "
@@ -56,7 +59,6 @@ NO_HTTPS = (
     "nothing can be tracked: set SEGUE_PUBLIC_URL, for api and sender alike, to the https address at which "
     "people reach the api, or leave it out"
 )
-NOT_CONFIDENTIAL = "everybody in the workspace can see every sequence yet: leave it out"
 
 
 class SequenceShown(Shown):
@@ -73,6 +75,25 @@ class SequenceShown(Shown):
     updated_at: datetime
 
 
+class SequenceRow(SequenceShown):
+    """A sequence in a list; `counts` are null until somebody has looked at it for a moment."""
+
+    counts: SequenceCounts | None = None
+
+
+class TagCount(Shown):
+    """A tag, and how many sequences have it."""
+
+    tag: str
+    sequences: int
+
+
+class Tags(Shown):
+    """The tags of the sequences that one may see, the most used first."""
+
+    tags: list[TagCount]
+
+
 class VersionShown(Shown):
     """One version of a sequence: the document as it was written, and the mailboxes it sends from."""
 
@@ -86,10 +107,19 @@ class VersionShown(Shown):
 
 
 class SequenceWhole(SequenceShown):
-    """A sequence and its latest version; `waits`: what holds it as a whole, or that version's mailboxes."""
+    """A sequence and its latest version; `waits`: what holds it as a whole, or that version's mailboxes;
+    `right`: what the caller may do with it.
+    """
 
     latest: VersionShown
     waits: list[Wait]
+    right: Literal["read", "use", "edit"] | None = None
+
+
+class CopyRequest(Closed):
+    """What the copy is called; default: Copy of …"""
+
+    name: str | None = Field(default=None, min_length=1, max_length=200)
 
 
 class ArchiveRequest(Closed):
@@ -109,6 +139,10 @@ class SequenceQuery(PageQuery):
 
     archived: bool | None = False
     tag: str | None = Field(default=None, max_length=64)
+    of: Literal["me", "others"] | None = Field(
+        default=None, description="me: those you own; others: what others share with you"
+    )
+    q: str | None = Field(default=None, max_length=100, description="Part of the name, in any case")
 
 
 # ---- what may be saved --------------------------------------------------------------------------------
@@ -124,7 +158,6 @@ def parsed(data: Any) -> SequenceDocument:
         *_template_errors(document),
         *_zone_errors(document),
         *address_errors(document),
-        *_set_up_errors(document),
         *_untracked_errors(document),
     ]
     if errors:
@@ -163,12 +196,6 @@ def _zone_errors(document: SequenceDocument) -> Iterator[FieldError]:
             if zone not in ZONE_NAMES:
                 detail = f"{zone} is no time zone that is known: write one such as Europe/Berlin"
                 yield FieldError(pointer=f"{place}/{name}", detail=detail)
-
-
-def _set_up_errors(document: SequenceDocument) -> Iterator[FieldError]:
-    """What the document may say and this release does not do: refused, never ignored in silence."""
-    if document.access is Access.CONFIDENTIAL:
-        yield FieldError(pointer="/access", detail=NOT_CONFIDENTIAL)
 
 
 def _untracked_errors(document: SequenceDocument) -> Iterator[FieldError]:
@@ -274,22 +301,60 @@ async def mailbox_ids(call: Call, document: SequenceDocument, owner_id: UUID) ->
 
 
 async def existing(call: Call) -> Document:
-    """The sequence that the path names; Problem 404 otherwise."""
+    """The sequence that the path names; Problem 404, or 403 where the caller's right does not reach."""
     sequence_id = call.uuid("sequence_id", "sequence")
     sequence = await call.api.store.sequences.one(call.caller.workspace, sequence_id)
-    if sequence is None:
-        raise not_found("sequence")
-    return sequence
+    return check(call.caller, sequence, call.need)
+
+
+async def check_right(call: Call, sequence_id: UUID | None, what: str) -> None:
+    """Problem unless the caller has the route's right to the sequence that something is of."""
+    one = call.api.store.sequences.one
+    check(
+        call.caller, await one(call.caller.workspace, sequence_id) if sequence_id else None, call.need, what
+    )
+
+
+async def visible_ids(call: Call) -> list[UUID] | None:
+    """The sequences that the caller may see; None is all of them."""
+    which = visible_to(call.caller)
+    return await call.api.store.sequences.ids(call.caller.workspace, which) if which else None
 
 
 async def list_sequences(call: Call) -> Answer:
     """Sequences, the newest first; archived ones with `archived=true`."""
     query: SequenceQuery = call.query
+    which = {**_which(call, query.of), **_named(query.q)}
     found, cursor = await call.api.store.sequences.page(
-        call.caller.workspace, query.archived, query.tag, query
+        call.caller.workspace, which, query.archived, query.tag, query
     )
-    shown = [SequenceShown.model_validate(each) for each in found]
-    return Answer(Page[SequenceShown](items=shown, next_cursor=cursor))
+    known = await call.api.counting.known(call.caller.workspace, [each["_id"] for each in found])
+    shown = [
+        SequenceRow.model_validate({**each, "counts": counts_of(known.get(each["_id"]))}) for each in found
+    ]
+    return Answer(Page[SequenceRow](items=shown, next_cursor=cursor))
+
+
+def _named(part: str | None) -> Document:
+    """What matches sequences with this in their name. A workspace has few enough of them to look through."""
+    return {"name": {"$regex": re.escape(part), "$options": "i"}} if part else {}
+
+
+async def list_tags(call: Call) -> Answer:
+    """The tags of the sequences that the caller may see."""
+    found = await call.api.store.sequences.tags(call.caller.workspace, visible_to(call.caller))
+    return Answer(Tags(tags=[TagCount(tag=tag, sequences=number) for tag, number in found]))
+
+
+def _which(call: Call, of: str | None) -> Document:
+    own = call.caller.user_id
+    seen = visible_to(call.caller)
+    if of == "me":
+        return {"owner_id": own}
+    if of == "others":
+        shared = {"$or": [{"access": Access.SHARED.value}, {"grants.user_id": own}]}
+        return {"owner_id": {"$ne": own}, **shared}
+    return seen
 
 
 async def get_sequence(call: Call) -> Answer:
@@ -317,7 +382,10 @@ async def whole(call: Call, sequence: Document, status: HTTPStatus = HTTPStatus.
     if status is HTTPStatus.CREATED:
         headers["Location"] = call.api.url(f"/v1/sequences/{sequence['_id']}")
     waits = await waits_of(call, sequence, version)
-    told = SequenceWhole.model_validate({**sequence, "latest": version, "waits": waits})
+    right = right_to(call.caller, sequence)
+    told = SequenceWhole.model_validate(
+        {**sequence, "latest": version, "waits": waits, "right": right.name.lower() if right else None}
+    )
     return Answer(told, status, headers)
 
 
@@ -326,7 +394,29 @@ async def whole(call: Call, sequence: Document, status: HTTPStatus = HTTPStatus.
 
 async def create(call: Call) -> Answer:
     """Save a new sequence; it is published as version 1."""
-    document = parsed(call.body.data)
+    return await _saved(call, parsed(call.body.data))
+
+
+async def copy(call: Call) -> Answer:
+    """Save the latest version of a sequence as a new one of the caller's own, personal again.
+
+    Somebody else's mailboxes stay theirs: the copy is sent from the caller's own, unless it is their copy.
+    """
+    sequence = await existing(call)
+    version = await call.api.store.sequences.version(
+        call.caller.workspace, sequence["_id"], sequence["latest_version"]
+    )
+    assert version is not None, "a version is stored before the sequence points at it"
+    theirs = () if sequence["owner_id"] == call.caller.user_id else ("mailbox", "on_behalf_of")
+    data = {name: value for name, value in version["document"].items() if name not in ("access", *theirs)}
+    return await _saved(call, parsed({**data, "name": call.body.data.name or _copy_name(data["name"])}))
+
+
+def _copy_name(name: str) -> str:
+    return f"Copy of {name}"[:MAX_NAME_CHARS]
+
+
+async def _saved(call: Call, document: SequenceDocument) -> Answer:
     check_tracking(call, document)
     await check_tokens(call, document)
     owner_id = call.caller.user_id
@@ -449,7 +539,7 @@ async def _archive(call: Call) -> Answer:
 
 def check_match(call: Call, sequence: Document) -> None:
     """Problem 412 if If-Match names another state than the sequence is in (RFC 9110, section 13.1.1)."""
-    given = call.request.headers.get("If-Match")
+    given = call.if_match or call.request.headers.get("If-Match")
     if given is None or given.strip() == "*":
         return
     current = sequence_etag(sequence)
@@ -472,8 +562,17 @@ ROUTES = (
         list_sequences,
         "List sequences",
         KeyScope.READ,
-        answer=Page[SequenceShown],
+        answer=Page[SequenceRow],
         query=SequenceQuery,
+        tag="Sequences",
+    ),
+    Route(
+        "GET",
+        "/v1/sequence-tags",
+        list_tags,
+        "List the tags of sequences",
+        KeyScope.READ,
+        answer=Tags,
         tag="Sequences",
     ),
     Route(
@@ -494,6 +593,7 @@ ROUTES = (
         replace,
         "Save the next version of a sequence",
         KeyScope.WRITE,
+        right=Right.EDIT,
         answer=SequenceWhole,
         takes=_TAKES,
         tag="Sequences",
@@ -509,10 +609,23 @@ ROUTES = (
     ),
     Route(
         "POST",
+        _ONE + "/copy",
+        copy,
+        "Copy a sequence",
+        KeyScope.WRITE,
+        right=Right.READ,
+        answer=SequenceWhole,
+        status=HTTPStatus.CREATED,
+        takes=Takes(CopyRequest, optional=True),
+        tag="Sequences",
+    ),
+    Route(
+        "POST",
         _ONE + "/archive",
         archive,
         "Archive a sequence",
         KeyScope.WRITE,
+        right=Right.EDIT,
         answer=Archived,
         takes=Takes(ArchiveRequest, optional=True),
         tag="Sequences",

@@ -1,6 +1,6 @@
 """What waits for a person: tasks of manual stages, and deliveries that may or may not have arrived."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Any, Literal
@@ -8,15 +8,18 @@ from uuid import UUID
 
 from pydantic import Field
 
+from api.access import among
 from api.auditing import audit
 from api.keys import KeyScope
 from api.paging import Page, PageQuery
 from api.problems import conflict, invalid_at, not_found
 from api.routes.enrollments import DeliveryShown, delivery_shown
+from api.routes.sequences import check_right, visible_ids
 from api.routing import Answer, Call, Closed, Route, Shown, Takes
 from api.submitting import Accepted, command_route, submit, submit_one, wish_of
 from api.times import Instant
 from chassis.documents import DeliveryStory
+from chassis.store import Document
 from segue_contracts.commands import DecideInDoubt, Decision, TaskDone, TaskReassign, TaskSkip, TaskSnooze
 from segue_contracts.message import Channel, LongText
 from segue_contracts.tasks import NOBODY_ANSWERED, RESULTS, TaskResult
@@ -50,6 +53,7 @@ class TaskShown(Shown):
     recalled_at: datetime | None = None
     recalled_because: str | None = None
     results: list[TaskResult] = Field(default=[], description="What may be said of it as `result`")
+    sequence: str | None = Field(default=None, description="The sequence's name, for those who may see it")
     prospect: dict[str, Any] | None
 
 
@@ -61,6 +65,9 @@ class TaskQuery(PageQuery):
     )
     assignee: UUID | Literal["me"] | None = None
     snoozed: bool = Field(default=False, description="Snoozed tasks too")
+    overdue: bool = Field(default=False, description="Overdue ones alone")
+    due_by: Instant | None = Field(default=None, description="Due by then")
+    due_after: Instant | None = Field(default=None, description="Due after then, or snoozed")
 
 
 class DeliveryQuery(PageQuery):
@@ -131,22 +138,63 @@ async def list_tasks(call: Call) -> Answer:
     query: TaskQuery = call.query
     workspace, now = call.caller.workspace, call.api.clock.now()
     assignee = call.caller.user_id if query.assignee == "me" else query.assignee
+    visible = await visible_ids(call)
+    which = _theirs_or(call, visible)
     endings: Mapping[UUID, str] = {}
     if query.state == "released":
-        found, cursor = await call.api.reads.recalled_tasks(workspace, assignee, now - RECENTLY, query)
+        since = now - RECENTLY
+        found, cursor = await call.api.reads.recalled_tasks(workspace, which, assignee, since, query)
         endings = await call.api.reads.endings(workspace, {each.enrollment_id for each in found})
     else:
-        awake_at = FAR_FUTURE if query.snoozed else now
-        found, cursor = await call.api.reads.tasks(workspace, assignee, awake_at, query)
+        awake_at = FAR_FUTURE if query.snoozed or query.due_after else now
+        due = {"$and": [which, *_due(query, now)]}
+        found, cursor = await call.api.reads.tasks(workspace, due, assignee, awake_at, query)
+    items = await _tasks_shown(call, found, visible, endings)
+    return Answer(Page[TaskShown](items=items, next_cursor=cursor))
+
+
+async def _tasks_shown(
+    call: Call, found: Sequence[DeliveryStory], visible: Collection[UUID] | None, endings: Mapping[UUID, str]
+) -> list[TaskShown]:
+    """With the people and, of sequences among the `visible` ones (None: all), their names."""
+    workspace = call.caller.workspace
     people = await call.api.reads.people(
         workspace, {each.person_id for each in found if each.person_id is not None}
+    )
+    of = {each.sequence_id for each in found if each.sequence_id is not None}
+    names = await call.api.store.sequences.names(
+        workspace, of if visible is None else of.intersection(visible)
     )
     items = []
     for each in found:
         person = people.get(each.person_id) if each.person_id is not None else None
-        because = endings.get(each.enrollment_id)
-        items.append(task_shown(each, person.prospect if person else None, because))
-    return Answer(Page[TaskShown](items=items, next_cursor=cursor))
+        shown = task_shown(each, person.prospect if person else None, endings.get(each.enrollment_id))
+        name = names.get(each.sequence_id) if each.sequence_id is not None else None
+        items.append(shown.model_copy(update={"sequence": name}))
+    return items
+
+
+def _due(query: TaskQuery, now: datetime) -> Iterator[Document]:
+    if query.overdue:
+        yield {"task.due_at": {"$lte": now}, "task.overdue_at": {"$lte": now}}
+    if query.due_by is not None:
+        yield {"task.due_at": {"$lte": query.due_by}}
+    if query.due_after is not None:
+        yield {"$or": [{"task.due_at": {"$gt": query.due_after}}, {"task.snoozed_until": {"$gt": now}}]}
+
+
+async def get_task(call: Call) -> Answer:
+    """One task, open or not: its assignee's, and whose may see the sequence."""
+    story = await delivery_of(call, "task", is_task=True)
+    endings = await call.api.reads.endings(call.caller.workspace, [story.enrollment_id])
+    [shown] = await _tasks_shown(call, [story], await visible_ids(call), endings)
+    return Answer(shown)
+
+
+def _theirs_or(call: Call, sequences: list[UUID] | None) -> Document:
+    """Their own tasks, and those of sequences that they may see."""
+    theirs = {"task.assignee_id": call.caller.user_id}
+    return {} if sequences is None else {"$or": [theirs, among("sequence_id", sequences)]}
 
 
 def task_shown(
@@ -178,19 +226,15 @@ def task_shown(
 
 async def get_delivery(call: Call) -> Answer:
     """One delivery, or task."""
-    dispatch_id = call.path["dispatch_id"]
-    story = None
-    if len(dispatch_id) <= MAX_DISPATCH_CHARS:
-        story = await call.api.reads.delivery(call.caller.workspace, dispatch_id)
-    if story is None:
-        raise not_found("delivery")
+    story = await delivery_of(call, "delivery")
     return Answer(delivery_shown(story, call.api.clock.now()))
 
 
 async def list_deliveries(call: Call) -> Answer:
     """Deliveries that are in doubt and wait for a decision, the longest waiting first."""
     query: DeliveryQuery = call.query
-    found, cursor = await call.api.reads.doubts(call.caller.workspace, query)
+    which = among("sequence_id", await visible_ids(call))
+    found, cursor = await call.api.reads.doubts(call.caller.workspace, which, query)
     shown = [delivery_shown(each, call.api.clock.now()) for each in found]
     return Answer(Page[DeliveryShown](items=shown, next_cursor=cursor))
 
@@ -198,14 +242,25 @@ async def list_deliveries(call: Call) -> Answer:
 # ---- deciding -----------------------------------------------------------------------------------------
 
 
-async def delivery_in(call: Call, state: str, what: str) -> DeliveryStory:
-    """The delivery that the path names, if it is in that state; Problem 404 or 409 otherwise."""
+async def delivery_of(call: Call, what: str, *, is_task: bool = False) -> DeliveryStory:
+    """The delivery that the path names; Problem 403 or 404.
+
+    Whoever has a task may do it, whatever their right to its sequence is.
+    """
     dispatch_id = call.path["dispatch_id"]
     story = None
     if len(dispatch_id) <= MAX_DISPATCH_CHARS:
         story = await call.api.reads.delivery(call.caller.workspace, dispatch_id)
-    if story is None or (state == "task_open" and story.task is None):
+    if story is None or (is_task and story.task is None):
         raise not_found(what)
+    if (story.task or {}).get("assignee_id") != call.caller.user_id:
+        await check_right(call, story.sequence_id, what)
+    return story
+
+
+async def delivery_in(call: Call, state: str, what: str) -> DeliveryStory:
+    """The same, if it is in that state; Problem 409 otherwise."""
+    story = await delivery_of(call, what, is_task=state == "task_open")
     if story.state != state:
         raise conflict(
             "too-late", f"This {what} is not open any more: it is {story.state.replace('_', ' ')}."
@@ -303,6 +358,11 @@ async def decide(call: Call) -> Answer:
 
 _TASK = "/v1/tasks/{dispatch_id}"
 
+
+def _doing(path: str, handler: Any, summary: str, takes: Takes) -> Route:
+    return command_route("POST", _TASK + path, handler, summary, takes, "Tasks", scope=KeyScope.TASKS)
+
+
 ROUTES = (
     Route(
         "GET",
@@ -314,15 +374,10 @@ ROUTES = (
         query=TaskQuery,
         tag="Tasks",
     ),
-    command_route(
-        "POST", _TASK + "/done", done, "A task is done", Takes(DoneRequest, optional=True), "Tasks"
-    ),
-    command_route(
-        "POST", _TASK + "/skip", skip, "Leave a task out", Takes(SkipRequest, optional=True), "Tasks"
-    ),
-    command_route(
-        "POST", _TASK + "/snooze", snooze, "Show a task again later", Takes(SnoozeRequest), "Tasks"
-    ),
+    Route("GET", _TASK, get_task, "Read a task", KeyScope.READ, answer=TaskShown, tag="Tasks"),
+    _doing("/done", done, "A task is done", Takes(DoneRequest, optional=True)),
+    _doing("/skip", skip, "Leave a task out", Takes(SkipRequest, optional=True)),
+    _doing("/snooze", snooze, "Show a task again later", Takes(SnoozeRequest)),
     command_route(
         "POST", _TASK + "/reassign", reassign, "Give a task to another user", Takes(ReassignRequest), "Tasks"
     ),
