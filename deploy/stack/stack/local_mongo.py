@@ -160,6 +160,10 @@ def _command(data: Path, port: int) -> list[str | Path]:
         *("--oplogSize", str(OPLOG_MB)),
         *("--wiredTigerCacheSizeGB", str(CACHE_GB)),
         *("--enableFreeMonitoring", "off"),
+        # Each test has a database with some hundred files; kept open for minutes after it is dropped, they would
+        # be more than a process may have.
+        *("--setParameter", "minSnapshotHistoryWindowInSeconds=0"),
+        *("--wiredTigerEngineConfigString", "file_manager=(close_idle_time=3,close_scan_interval=2)"),
         *("--setParameter", "diagnosticDataCollectionEnabled=false"),
         *("--setParameter", "enableTestCommands=1"),  # fail points, for the tests of what may go wrong
         "--nounixsocket",
