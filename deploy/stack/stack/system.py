@@ -97,7 +97,8 @@ def system(
         "SEGUE_CLOCK_SPEED": str(clock_speed),
         "SEGUE_CLOCK_ORIGIN": datetime.now(UTC).isoformat(),
         "SEGUE_PUBLIC_URL": f"http://127.0.0.1:{api_port}",
-        "SEGUE_SIGN_IN": "dev",
+        # To be anybody is for one machine: not where a public address is played.
+        "SEGUE_SIGN_IN": "none" if "SEGUE_PUBLIC_URL" in (settings or {}) else "dev",
         # One key does here what a whole organisation does elsewhere.
         "SEGUE_KEY_REQUESTS_PER_SECOND": "2000",
         "SEGUE_KEY_BURST": "20000",
