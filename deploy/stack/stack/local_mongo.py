@@ -160,8 +160,8 @@ def _command(data: Path, port: int) -> list[str | Path]:
         *("--oplogSize", str(OPLOG_MB)),
         *("--wiredTigerCacheSizeGB", str(CACHE_GB)),
         *("--enableFreeMonitoring", "off"),
-        # Each test has a database with some hundred files; kept open for minutes after it is dropped, they would
-        # be more than a process may have.
+        # Each test has a database of some hundred files; kept open for minutes after it is dropped, they
+        # would be more than a process may have.
         *("--setParameter", "minSnapshotHistoryWindowInSeconds=0"),
         *("--wiredTigerEngineConfigString", "file_manager=(close_idle_time=3,close_scan_interval=2)"),
         *("--setParameter", "diagnosticDataCollectionEnabled=false"),
