@@ -62,7 +62,7 @@ class Scene:
     async def furnish(self) -> None:
         thing = self.thing
         rows: dict[str, dict[str, Any]] = {
-            names.MAILBOXES: {"address": "ana@ourco.example"},
+            names.MAILBOXES: {"address": "ana@ourco.example", "owner_id": thing},
             names.ENROLLMENTS: {
                 "state": "scheduled",
                 "sequence_id": thing,
