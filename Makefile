@@ -53,6 +53,7 @@ bench: $(VENV)/.ready  ## speed, as ratios against peers in the same run; needs 
 	$(PY) tests/bench/bulk_enroll.py
 	$(PY) tests/bench/classify_messages.py
 	$(PY) -m tests.bench.answers --rate 100
+	$(PY) -m tests.bench.mail
 
 chaos: $(VENV)/.ready  ## random faults over a crowd: SEED=1 RUNS=10; a seed plays again
 	@$(PY) -m stack prepare
