@@ -597,6 +597,8 @@ async def test_a_refused_enroll_tells_the_reasons(world: World) -> None:
         assert (status["state"], status["reasons"][0]["code"]) == ("refused", "suppressed")
         world.clock.ahead += timedelta(seconds=10)
         await world.api.courier.sweep()
+    # The words of the command are gone by now, and what it was about is still known.
+    await world.json("POST", f"/v1/enrollments/{accepted['enrollment_id']}/pause", {}, status=202)
 
 
 async def test_what_was_answered_with_202_survives_kafka_being_down(world: World) -> None:

@@ -46,6 +46,11 @@ class Settled:
         return {"reasons": list(self.reasons), "enrollment_id": self.enrollment_id}
 
 
+def full_name(prospect: Mapping[str, Any]) -> str:
+    """What a prospect is called; empty if nobody said. The values may be of a row that is not checked yet."""
+    return " ".join(str(prospect[each]) for each in ("first_name", "last_name") if prospect.get(each))
+
+
 def command_document(message: Message, target: str, now: datetime, real_now: datetime) -> Document:
     """A command as it is stored before it is answered with 202."""
     return {
@@ -55,7 +60,9 @@ def command_document(message: Message, target: str, now: datetime, real_now: dat
         "type": message.event_type,
         "target": target,
         "message": message.model_dump_json(),
+        # Kept when the message goes: who may see the command, and what it was about.
         "issued_by": getattr(message, "issued_by", ""),
+        "sequence_id": getattr(message, "sequence_id", None),
         "state": CommandState.ACCEPTED.value,
         "result": None,
         "created_at": now,

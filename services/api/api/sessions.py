@@ -115,7 +115,3 @@ class Sessions:
     async def close(self, session: Session) -> None:
         """Sign out."""
         await self._sessions.delete_one({"_id": session.id, "workspace_id": session.workspace})
-
-    async def close_all(self, workspace: Workspace, user_id: object) -> None:
-        """Sign a user out everywhere."""
-        await self._sessions.delete_many({"workspace_id": workspace, "user_id": user_id})

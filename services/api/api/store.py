@@ -6,8 +6,6 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-import orjson
-
 from api import delegations
 from api.attachment_store import INDEXES as ATTACHMENT_INDEXES
 from api.attachment_store import Attachments
@@ -299,6 +297,10 @@ class Sequences:
         found = await self._sequences.find({"workspace_id": workspace, **which}, projection={"_id": 1})
         return [doc["_id"] for doc in found]
 
+    async def some(self, workspace: Workspace, ids: Some[UUID]) -> list[Document]:
+        """These sequences."""
+        return await self._sequences.find({"workspace_id": workspace, "_id": {"$in": list(ids)}})
+
     async def briefs(self, workspace: Workspace, which: Document) -> list[Document]:
         """What the sequences that match are called, whose they are and who may see them."""
         brief = dict.fromkeys(("name", "owner_id", "access"), 1)
@@ -574,8 +576,8 @@ class Commands:
     async def sequence_of(self, workspace: Workspace, enrollment: str) -> UUID | None:
         """The sequence of an enrollment that was accepted and may not exist yet."""
         found = {"workspace_id": workspace, "target": {"$eq": enrollment}, "type": "enroll"}
-        doc = await self._commands.find_one(found, projection={"message": 1})
-        return UUID(orjson.loads(doc["message"])["sequence_id"]) if doc else None
+        doc = await self._commands.find_one(found, projection={"sequence_id": 1})
+        return doc["sequence_id"] if doc else None
 
     async def lease(self, ids: Sequence[UUID], until: datetime) -> None:
         """Nobody else looks at them until then."""

@@ -15,6 +15,7 @@ from api.dashboard.person import instant
 from api.dashboard.views import moment
 from api.dashboard.visit import Note, Page, Visit, own_path
 from api.list_store import UNREADABLE
+from api.model import full_name
 from api.problems import Problem, invalid_at
 from api.routes.lists import ListShown
 from api.routing import CSV, Body
@@ -267,8 +268,7 @@ def _every_pointer(shown: Any) -> list[str]:
 
 def name_of(prospect: Mapping[str, Any]) -> str:
     """A name, else an address, else nothing."""
-    name = " ".join(str(prospect[each]) for each in ("first_name", "last_name") if prospect.get(each))
-    return name or str(prospect.get("email") or "")
+    return full_name(prospect) or str(prospect.get("email") or "")
 
 
 async def mend(visit: Visit) -> web.StreamResponse:

@@ -8,6 +8,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from api.dashboard.visit import Note, Page, Visit
+from api.model import full_name
 from api.problems import Problem
 from api.routes.enrollments import EnrollmentRow, EnrollmentWhole
 from chassis.inquiries import Schedule
@@ -97,9 +98,7 @@ async def _ahead(visit: Visit, whole: EnrollmentWhole) -> Schedule | None:
 
 def name_of(whole: EnrollmentWhole) -> str:
     """A name, else the producer's id."""
-    prospect = whole.prospect or {}
-    name = " ".join(filter(None, (prospect.get("first_name"), prospect.get("last_name"))))
-    return name or whole.external_id
+    return full_name(whole.prospect or {}) or whole.external_id
 
 
 def state_of(whole: EnrollmentRow) -> str:

@@ -17,6 +17,7 @@ from api.dashboard.person import instant
 from api.dashboard.views import CHANNELS, STOPS
 from api.dashboard.visit import Note, Page, Visit
 from api.keys import KeyScope
+from api.model import full_name
 from api.paging import MAX_LIMIT
 from api.paging import Page as Rows
 from api.problems import Problem
@@ -332,8 +333,7 @@ def card(task: TaskShown, now: datetime) -> Card:
 
 def who(prospect: Mapping[str, Any]) -> str:
     """A name, else the producer's id."""
-    name = " ".join(filter(None, (prospect.get("first_name"), prospect.get("last_name"))))
-    return name or str(prospect.get("external_id") or "somebody")
+    return full_name(prospect) or str(prospect.get("external_id") or "somebody")
 
 
 def _call_href(phone: str) -> str:

@@ -31,7 +31,9 @@ async def schedule(call: Call) -> Answer:
     """The stages that an enrollment has before it: when, and why then."""
     enrollment_id = call.uuid("enrollment_id", "enrollment")
     sequence_id = await call.api.reads.sequence_of(call.caller.workspace, enrollment_id)
-    await check_right(call, sequence_id, "enrollment")
+    if sequence_id is None:
+        raise not_found("enrollment")
+    await check_right(call, [sequence_id], "enrollment")
     asked = ScheduleAsked(workspace_id=call.caller.workspace, enrollment_id=enrollment_id)
     told = await ask(call, SCHEDULE, asked)
     if told is None:

@@ -1,19 +1,18 @@
 """What people and their mail servers answered, what that did, and the word of a person who knows better."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import Field
 
-from api.access import Right, among, right_to
+from api.access import among
 from api.auditing import audit
-from api.keys import KeyScope, Role
+from api.keys import KeyScope
 from api.paging import Page, PageQuery
-from api.problems import forbidden, not_found
+from api.problems import not_found
 from api.routes.enrollments import erased_note
-from api.routes.sequences import visible_ids
+from api.routes.sequences import check_right, visible_ids
 from api.routing import Answer, Call, Closed, Empty, Route, Shown, Takes
 from api.submitting import command_route, submit_one
 from chassis.documents import AnswerView
@@ -127,24 +126,13 @@ async def get(call: Call) -> Answer:
 
 
 async def existing(call: Call) -> AnswerView:
-    """The answer that the path names; Problem 404 otherwise."""
+    """The answer that the path names; Problem 404, or 403 where the right to what it is about ends."""
     inbound_id = call.uuid("inbound_id", "answer")
     view = await call.api.reads.answer(call.caller.workspace, inbound_id)
     if view is None:
         raise not_found("answer")
-    await _check(call, view.answer["sequences"])
+    await check_right(call, view.answer["sequences"], "answer")
     return view
-
-
-async def _check(call: Call, sequence_ids: Sequence[UUID]) -> None:
-    """Problem unless the caller has the route's right to one of the sequences that the answer is about."""
-    found = [await call.api.store.sequences.one(call.caller.workspace, each) for each in sequence_ids]
-    rights = [right_to(call.caller, each) or 0 for each in found if each is not None]
-    best = max(rights, default=Right.EDIT if call.caller.role is Role.ADMIN else 0)
-    if best == 0:
-        raise not_found("answer")
-    if best < call.need:
-        raise forbidden("You may read this answer and no more: ask the sequence's owner.")
 
 
 def _where(call: Call, query: AnswerQuery) -> Document:

@@ -173,7 +173,9 @@ async def enrollment_of(call: Call) -> UUID:
     sequence_id = await call.api.reads.sequence_of(workspace, enrollment_id)
     if sequence_id is None:
         sequence_id = await call.api.store.commands.sequence_of(workspace, str(enrollment_id))
-    await check_right(call, sequence_id, "enrollment")
+    if sequence_id is None:
+        raise not_found("enrollment")
+    await check_right(call, [sequence_id], "enrollment")
     return enrollment_id
 
 

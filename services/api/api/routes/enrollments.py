@@ -13,6 +13,7 @@ from pydantic import Field
 from api.bodies import read_json
 from api.count_store import summed
 from api.keys import KeyScope
+from api.model import full_name
 from api.paging import Page, PageQuery
 from api.problems import FieldError, Problem, conflict, field_errors, invalid, invalid_at, not_found
 from api.prospects_csv import rows as csv_rows
@@ -491,7 +492,7 @@ async def get_enrollment(call: Call) -> Answer:
     story = await reads.enrollment(workspace, enrollment_id)
     if story is None:
         raise not_found("enrollment")
-    await check_right(call, story.sequence_id, "enrollment")
+    await check_right(call, [story.sequence_id], "enrollment")
     people = await reads.people(workspace, [story.person_id])
     holds = await reads.holds(workspace, [story.parked_by] if story.parked_by else [])
     deliveries = await reads.deliveries_of(workspace, enrollment_id)
@@ -539,7 +540,7 @@ def shown(story: EnrollmentStory, person: PersonView | None) -> EnrollmentRow:
     prospect = person.prospect if person else {}
     return EnrollmentRow(
         id=story.id,
-        name=" ".join(filter(None, (prospect.get("first_name"), prospect.get("last_name")))) or None,
+        name=full_name(prospect) or None,
         company=prospect.get("company"),
         state=story.state,
         sequence_id=story.sequence_id,

@@ -243,7 +243,7 @@ async def existing_list(call: Call) -> Document:
     it = await call.api.store.lists.one(call.caller.workspace, call.uuid("list_id", "list"))
     if it is None:
         raise not_found("list")
-    await check_right(call, it["sequence_id"], "list")
+    await check_right(call, [it["sequence_id"]], "list")
     return it
 
 

@@ -136,7 +136,7 @@ async def _prospect(call: Call, body: PreviewRequest) -> tuple[Document, UUID | 
     story = await call.api.reads.enrollment(workspace, body.enrollment_id)
     if story is None:
         raise not_found("enrollment")
-    await check_right(call, story.sequence_id, "enrollment")
+    await check_right(call, [story.sequence_id], "enrollment")
     people = await call.api.reads.people(workspace, [story.person_id])
     person = people.get(story.person_id)
     return (person.prospect if person else {}), story.mailbox_id

@@ -1,7 +1,7 @@
 """Sequences: written as JSON or YAML, checked, published as versions that never change."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any, Literal
@@ -9,7 +9,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from api.access import Right, check, right_to, visible_to
+from api.access import Right, best_right, check, right_to, visible_to
 from api.auditing import audit
 from api.counted import SequenceCounts, counts_of
 from api.crowd import submit_for_all
@@ -304,15 +304,17 @@ async def existing(call: Call) -> Document:
     """The sequence that the path names; Problem 404, or 403 where the caller's right does not reach."""
     sequence_id = call.uuid("sequence_id", "sequence")
     sequence = await call.api.store.sequences.one(call.caller.workspace, sequence_id)
-    return check(call.caller, sequence, call.need)
+    if sequence is None:
+        raise not_found("sequence")
+    check(right_to(call.caller, sequence), call.need)
+    return sequence
 
 
-async def check_right(call: Call, sequence_id: UUID | None, what: str) -> None:
-    """Problem unless the caller has the route's right to the sequence that something is of."""
-    one = call.api.store.sequences.one
-    check(
-        call.caller, await one(call.caller.workspace, sequence_id) if sequence_id else None, call.need, what
-    )
+async def check_right(call: Call, sequence_ids: Iterable[UUID | None], what: str) -> None:
+    """Problem unless the caller has the route's right to one of the sequences that something is of."""
+    ids = [each for each in sequence_ids if each is not None]
+    sequences = await call.api.store.sequences.some(call.caller.workspace, ids) if ids else []
+    check(best_right(call.caller, sequences), call.need, what)
 
 
 async def visible_ids(call: Call) -> list[UUID] | None:

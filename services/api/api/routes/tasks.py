@@ -10,7 +10,7 @@ from pydantic import Field
 
 from api.access import among
 from api.auditing import audit
-from api.keys import KeyScope, Role
+from api.keys import KeyScope
 from api.paging import Page, PageQuery
 from api.problems import conflict, invalid_at, not_found
 from api.routes.enrollments import DeliveryShown, delivery_shown
@@ -253,9 +253,8 @@ async def delivery_of(call: Call, what: str, *, is_task: bool = False) -> Delive
         story = await call.api.reads.delivery(call.caller.workspace, dispatch_id)
     if story is None or (is_task and story.task is None):
         raise not_found(what)
-    is_theirs = (story.task or {}).get("assignee_id") == call.caller.user_id
-    if not is_theirs and call.caller.role is not Role.ADMIN:
-        await check_right(call, story.sequence_id, what)
+    if (story.task or {}).get("assignee_id") != call.caller.user_id:
+        await check_right(call, [story.sequence_id], what)
     return story
 
 
