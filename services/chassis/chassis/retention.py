@@ -1,9 +1,11 @@
 """What everybody who erases by age shares: which workspaces have a rule, and files that no document names."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from chassis import documents as names
 from chassis.clock import Clock
@@ -28,6 +30,37 @@ class Rules:
         """Those of every workspace, in the order of their ids."""
         found = await self._workspaces.find({}, projection=RetentionView.PROJECTION, sort=[("_id", 1)])
         return [RetentionView.read(doc) for doc in found]
+
+
+class Rounds:
+    """Goes over all workspaces that have a rule; several processes may do so at once."""
+
+    def __init__(self, database: Database, clock: Clock, stopping: asyncio.Event) -> None:
+        self._rules = Rules(database)
+        self._clock = clock
+        self._stopping = stopping
+
+    async def over(
+        self,
+        days: Callable[[RetentionView], int | None],
+        erase: Callable[[UUID, datetime], Awaitable[int]],
+        oldest: Callable[[UUID], Awaitable[datetime | None]],
+    ) -> float:
+        """One round; how many seconds old the oldest is that a rule has still left.
+
+        `erase`: what came before that instant, in one workspace; what is left then waits for the next round.
+        """
+        now = left = self._clock.now()
+        for rule in await self._rules.every():
+            kept_days = days(rule)
+            if kept_days is None or self._stopping.is_set():
+                continue
+            count = await erase(rule.id, now - timedelta(days=kept_days))
+            if count:
+                told = fields("retention.erased", workspace_id=rule.id, count=count)
+                log.info("old words erased", extra=told)
+            left = min(left, await oldest(rule.id) or left)
+        return (now - left).total_seconds()
 
 
 class Strays:

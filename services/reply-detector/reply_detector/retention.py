@@ -1,21 +1,17 @@
 """Erases the words of old answers, as their workspace's rule says; verdicts, ids and times stay."""
 
 import asyncio
-import logging
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from uuid import UUID
 
 from chassis import documents as names
 from chassis import faults
 from chassis.clock import Clock
-from chassis.retention import Rules, Strays
+from chassis.retention import Rounds, Strays
 from chassis.store import Database, Document, Index, Stored
-from chassis.telemetry import fields
 from reply_detector import telemetry
 from reply_detector.model import State
-
-log = logging.getLogger(__name__)
 
 BATCH = 200
 MOST_BATCHES = 100
@@ -96,27 +92,21 @@ class Retention:
 
     def __init__(self, database: Database, clock: Clock, stopping: asyncio.Event) -> None:
         self.store = RawStore(database)
-        self._rules = Rules(database)
+        self._rounds = Rounds(database, clock, stopping)
         self._strays = Strays(database.files(), self.store.named, clock)
         self._clock = clock
         self._stopping = stopping
 
     async def sweep(self) -> None:
         """One round over all workspaces; what is left then waits for the next one."""
-        now, oldest = self._clock.now(), self._clock.now()
-        for rule in await self._rules.every():
-            if rule.inbound_days is None or self._stopping.is_set():
-                continue
-            before = now - timedelta(days=rule.inbound_days)
-            erased = sum([await self._erase(rule.id, place, before) for place in RAW])
-            if erased:
-                told = fields("inbound.erased", workspace_id=rule.id, count=erased)
-                log.info("words of old messages erased", extra=told)
-            oldest = min(oldest, await self.store.oldest(rule.id) or oldest)
-        telemetry.OLDEST_RAW.set((now - oldest).total_seconds())
+        age = await self._rounds.over(lambda rule: rule.inbound_days, self._erase, self.store.oldest)
+        telemetry.OLDEST_RAW.set(age)
         telemetry.STRAY_FILES.inc(await self._strays.sweep())
 
-    async def _erase(self, workspace: UUID, place: str, before: datetime) -> int:
+    async def _erase(self, workspace: UUID, before: datetime) -> int:
+        return sum([await self._erase_from(workspace, place, before) for place in RAW])
+
+    async def _erase_from(self, workspace: UUID, place: str, before: datetime) -> int:
         erased = 0
         for _ in range(MOST_BATCHES):
             found = await self.store.old(workspace, place, before, BATCH)

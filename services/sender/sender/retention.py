@@ -1,22 +1,18 @@
 """Erases the words of old deliveries, as their workspace's rule says; what happened, and when, stays."""
 
 import asyncio
-import logging
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
 from chassis import documents as names
 from chassis import faults
 from chassis.clock import Clock
-from chassis.retention import Rules, Strays
+from chassis.retention import Rounds, Strays
 from chassis.store import Database, Stored
-from chassis.telemetry import fields
 from sender import metrics
 from sender.model import Document, State
-
-log = logging.getLogger(__name__)
 
 BATCH: Final = 200
 MOST_BATCHES: Final = 100
@@ -100,27 +96,21 @@ class Retention:
 
     def __init__(self, database: Database, clock: Clock, stopping: asyncio.Event) -> None:
         self._store = BodyStore(database)
-        self._rules = Rules(database)
+        self._rounds = Rounds(database, clock, stopping)
         self._strays = Strays(database.files("bodies"), self._store.named, clock)
         self._clock = clock
         self._stopping = stopping
 
     async def sweep(self) -> None:
         """One round over all workspaces; what is left then waits for the next one."""
-        now, oldest = self._clock.now(), self._clock.now()
-        for rule in await self._rules.every():
-            if rule.bodies_days is None or self._stopping.is_set():
-                continue
-            before = now - timedelta(days=rule.bodies_days)
-            erased = sum([await self._erase(rule.id, words, before) for words in WORDS])
-            if erased:
-                told = fields("sender.erased", workspace_id=rule.id, count=erased)
-                log.info("words of old deliveries erased", extra=told)
-            oldest = min(oldest, await self._store.oldest(rule.id) or oldest)
-        metrics.OLDEST_BODY.set((now - oldest).total_seconds())
+        age = await self._rounds.over(lambda rule: rule.bodies_days, self._erase, self._store.oldest)
+        metrics.OLDEST_BODY.set(age)
         metrics.STRAY_BODIES.inc(await self._strays.sweep())
 
-    async def _erase(self, workspace: UUID, words: str, before: datetime) -> int:
+    async def _erase(self, workspace: UUID, before: datetime) -> int:
+        return sum([await self._erase_words(workspace, words, before) for words in WORDS])
+
+    async def _erase_words(self, workspace: UUID, words: str, before: datetime) -> int:
         """Batch after batch, past those that must stay."""
         erased, since = 0, None
         for _ in range(MOST_BATCHES):
