@@ -3,15 +3,13 @@
 import shutil
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.async_api import Browser, Page, async_playwright
 
-from api.testing import Served, serving
-from chassis.testing import FrozenClock
+from api.testing import Served, serving_pages
 
 DESK = {"width": 1280, "height": 800}
 
@@ -34,9 +32,7 @@ def axe(node_packages: Path) -> str:
 @pytest.fixture
 async def served(mongodb_uri: str) -> AsyncIterator[Served]:
     """The API with its dashboard; anybody signs in as whom they choose."""
-    clock = FrozenClock(datetime.now(UTC).replace(microsecond=0))
-    more: dict[str, Any] = {"sign_in": "dev", "live_page_seconds": 0.1}
-    async with serving(mongodb_uri, "http://127.0.0.1:8080", clock, **more) as served:
+    async with serving_pages(mongodb_uri) as served:
         yield served
 
 

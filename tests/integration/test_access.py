@@ -12,16 +12,14 @@ from api.access import Right
 from api.keys import KeyScope, Role
 from api.routes import ROUTES
 from api.routing import Route
-from api.testing import Served, serving
+from api.testing import Served, serving_pages
 from chassis import documents as names
 from chassis.store import Document
-from chassis.testing import FrozenClock
 from segue_contracts import ids
 from segue_contracts.sequence import Access
 
 pytestmark = pytest.mark.stack
 
-LOCAL = "http://127.0.0.1:8080"
 MAILBOX = {"address": "ana@ourco.example", "smtp": {"host": "127.0.0.1", "port": 2525, "security": "none"}}
 DOCUMENT = {
     "name": "Berlin",
@@ -190,8 +188,7 @@ def an_answer(
 
 @pytest.fixture
 async def office(mongodb_uri: str) -> AsyncIterator[Office]:
-    clock = FrozenClock(datetime.now(UTC).replace(microsecond=0))
-    async with serving(mongodb_uri, LOCAL, clock, sign_in="dev", live_page_seconds=0.1) as served:
+    async with serving_pages(mongodb_uri) as served:
         office = Office(served)
         await office.open()
         yield office

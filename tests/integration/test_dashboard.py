@@ -12,22 +12,20 @@ import pytest
 import api
 from api.sessions import COOKIE, IDLE
 from api.settings import ApiSettings
-from api.testing import Served, csrf_of, serving
+from api.testing import LOCAL, Served, csrf_of, serving, serving_pages
 from chassis import documents as names
-from chassis.testing import FrozenClock, fresh_name
+from chassis.testing import fresh_name
 from segue_contracts import ids
 
 pytestmark = pytest.mark.stack
 
-LOCAL = "http://127.0.0.1:8080"
 MAILBOX = {"address": "ana@ourco.example", "smtp": {"host": "127.0.0.1", "port": 2525, "security": "none"}}
 STAGES = [{"id": "hello", "channel": "email", "subject": "Hi", "text": "Hello"}]
 
 
 @pytest.fixture
 async def served(mongodb_uri: str) -> AsyncIterator[Served]:
-    clock = FrozenClock(datetime.now(UTC).replace(microsecond=0))
-    async with serving(mongodb_uri, LOCAL, clock, sign_in="dev", live_page_seconds=0.1) as served:
+    async with serving_pages(mongodb_uri) as served:
         yield served
 
 

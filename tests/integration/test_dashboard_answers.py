@@ -1,23 +1,20 @@
 """The inbox of answers, as a browser without JavaScript sees it."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
-from api.testing import Served, serving
+from api.testing import Served, serving_pages
 from chassis import documents as names
-from chassis.testing import FrozenClock
 
 pytestmark = pytest.mark.stack
 
 
 @pytest.fixture
 async def served(mongodb_uri: str) -> AsyncIterator[Served]:
-    clock = FrozenClock(datetime.now(UTC).replace(microsecond=0))
-    async with serving(mongodb_uri, "http://127.0.0.1:8080", clock, sign_in="dev") as served:
+    async with serving_pages(mongodb_uri) as served:
         yield served
 
 

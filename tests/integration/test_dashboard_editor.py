@@ -8,15 +8,13 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from api.testing import Browser, Served, serving
+from api.testing import Browser, Served, serving_pages
 from chassis import documents as names
 from chassis.inquiries import Migrated, Migration, MigrationAsked, Place
-from chassis.testing import FrozenClock
 from segue_contracts import ids
 
 pytestmark = pytest.mark.stack
 
-LOCAL = "http://127.0.0.1:8080"
 MAILBOX = {
     "address": "ana@ourco.example",
     "display_name": "Ana",
@@ -75,8 +73,7 @@ class Form(HTMLParser):
 
 @pytest.fixture
 async def served(mongodb_uri: str) -> AsyncIterator[Served]:
-    clock = FrozenClock(datetime.now(UTC).replace(microsecond=0))
-    async with serving(mongodb_uri, LOCAL, clock, sign_in="dev") as served:
+    async with serving_pages(mongodb_uri) as served:
         await served.call("POST", "/v1/mailboxes", MAILBOX, status=201)
         yield served
 

@@ -1,7 +1,6 @@
 """Review and launch as a browser without JavaScript sees it, while the scheduler can't be asked."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -11,10 +10,9 @@ import pytest
 from api.dashboard.enroll import csv_of_addresses
 from api.launching import Launcher
 from api.list_store import Lists
-from api.testing import Browser, Served, csrf_of, serving
+from api.testing import Browser, Served, csrf_of, serving_pages
 from chassis import documents as names
 from chassis.store import Document
-from chassis.testing import FrozenClock
 
 pytestmark = pytest.mark.stack
 
@@ -25,9 +23,7 @@ PEOPLE = "Priya Shah <priya@there.example>\nLee, Tom <tom@there.example>\nnobody
 
 @pytest.fixture
 async def served(mongodb_uri: str) -> AsyncIterator[Served]:
-    clock = FrozenClock(datetime.now(UTC).replace(microsecond=0))
-    more = {"scheduler_url": "http://127.0.0.1:1"}
-    async with serving(mongodb_uri, "http://127.0.0.1:8080", clock, sign_in="dev", **more) as served:
+    async with serving_pages(mongodb_uri, scheduler_url="http://127.0.0.1:1") as served:
         yield served
 
 

@@ -1,16 +1,15 @@
 """A person's timeline and what can be done there, as a browser without JavaScript sees it."""
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
-from api.testing import Served, serving
+from api.testing import Served, serving_pages
 from chassis import documents as names
 from chassis.store import Document
-from chassis.testing import FrozenClock
 from segue_contracts import ids
 
 pytestmark = pytest.mark.stack
@@ -21,8 +20,7 @@ STAGES = [{"id": "hello", "channel": "email", "subject": "Hi", "text": "Hello"}]
 
 @pytest.fixture
 async def served(mongodb_uri: str) -> AsyncIterator[Served]:
-    clock = FrozenClock(datetime.now(UTC).replace(microsecond=0))
-    async with serving(mongodb_uri, "http://127.0.0.1:8080", clock, sign_in="dev") as served:
+    async with serving_pages(mongodb_uri) as served:
         yield served
 
 

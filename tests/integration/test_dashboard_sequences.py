@@ -2,16 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
 from api.dashboard.sequence import LivePages
-from api.testing import Browser, Served, serving
+from api.testing import Browser, Served, serving_pages
 from chassis import documents as names
-from chassis.testing import FrozenClock
 from scheduler.store import INDEXES as SCHEDULER_INDEXES
 from segue_contracts import ids
 from sender.store import INDEXES as DELIVERY_INDEXES
@@ -24,10 +23,7 @@ STAGES = [{"id": "hello", "channel": "email", "subject": "Hi", "text": "Hello"}]
 
 @pytest.fixture
 async def served(mongodb_uri: str) -> AsyncIterator[Served]:
-    clock = FrozenClock(datetime.now(UTC).replace(microsecond=0))
-    async with serving(
-        mongodb_uri, "http://127.0.0.1:8080", clock, sign_in="dev", live_page_seconds=0.1
-    ) as served:
+    async with serving_pages(mongodb_uri) as served:
         for name, indexes in (*SCHEDULER_INDEXES.items(), (names.DELIVERIES, DELIVERY_INDEXES)):
             await served.database.collection(name).ensure_indexes(indexes)
         await served.call("POST", "/v1/mailboxes", MAILBOX, status=201)

@@ -2,16 +2,14 @@
 
 import re
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from aiohttp import FormData
 
-from api.testing import Browser, Served, csrf_of, serving
+from api.testing import Browser, Served, csrf_of, serving_pages
 from chassis import documents as names
-from chassis.testing import FrozenClock
 
 pytestmark = pytest.mark.stack
 
@@ -55,8 +53,7 @@ CHANGES: tuple[tuple[str, dict[str, str]], ...] = (
 
 @pytest.fixture
 async def served(mongodb_uri: str) -> AsyncIterator[Served]:
-    clock = FrozenClock(datetime.now(UTC).replace(microsecond=0))
-    async with serving(mongodb_uri, "http://127.0.0.1:8080", clock, sign_in="dev") as served:
+    async with serving_pages(mongodb_uri) as served:
         yield served
 
 

@@ -4,6 +4,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Any
 from uuid import UUID, uuid4
@@ -24,6 +25,9 @@ from chassis import documents as names
 from chassis.kafka import Record
 from chassis.store import Database
 from chassis.testing import FrozenClock, fresh_database, fresh_name
+
+LOCAL = "http://127.0.0.1:8080"
+"""A public address of one machine."""
 
 
 class Zone:
@@ -206,3 +210,12 @@ async def serving(
         async with TestClient(TestServer(application(api))) as client:
             yield Served(api, database, clock, zone, client, made)
         await api.scheduler.close()
+
+
+@contextlib.asynccontextmanager
+async def serving_pages(mongodb_uri: str, **more: Any) -> AsyncIterator[Served]:
+    """The API of today on this machine, where anybody signs in as whom they choose; live pages look often."""
+    clock = FrozenClock(datetime.now(UTC).replace(microsecond=0))
+    settings = {"sign_in": "dev", "live_page_seconds": 0.1, **more}
+    async with serving(mongodb_uri, LOCAL, clock, **settings) as served:
+        yield served
