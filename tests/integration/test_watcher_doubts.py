@@ -272,7 +272,7 @@ async def test_it_is_looked_for_ever_more_rarely_and_again_at_once_where_kafka_w
     clock, told, doubt = FrozenClock(), Told(), DoubtView("a:hello", OURS)
     mailbox: Any = type("Mailbox", (), {"id": UUID(int=1), "workspace_id": UUID(int=2)})
     doubt = DoubtView(f"{uuid4()}:hello", OURS)
-    doubted = Doubted(mailbox, OneDoubt(doubt), told, clock)
+    doubted = Doubted(mailbox, OneDoubt(doubt), told, clock, first_again_seconds=60.0)
     looks = 0
     for _ in range(60):
         looks += len(await doubted.due())

@@ -20,7 +20,6 @@ from segue_contracts.message import Message
 log = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 20
-FIRST_AGAIN_SECONDS = 60.0
 AGAIN_CAP_SECONDS = 6 * 3600.0
 TELL_SECONDS = 10.0
 
@@ -46,13 +45,24 @@ class Looked:
 
 
 class Doubted:
-    """What is in doubt in one mailbox; a process that takes the mailbox over begins to look anew."""
+    """What is in doubt in one mailbox; a process that takes the mailbox over begins to look anew.
 
-    def __init__(self, mailbox: WatchedMailbox, store: Keeps, publisher: Publishes, clock: Clock) -> None:
+    What was not found is looked for again after `first_again_seconds` (real), then twice as long each time.
+    """
+
+    def __init__(
+        self,
+        mailbox: WatchedMailbox,
+        store: Keeps,
+        publisher: Publishes,
+        clock: Clock,
+        first_again_seconds: float,
+    ) -> None:
         self._mailbox = mailbox
         self._store = store
         self._publisher = publisher
         self._clock = clock
+        self._first_again_seconds = first_again_seconds
         self._looked: dict[str, Looked] = {}
 
     async def due(self) -> list[DoubtView]:
@@ -63,7 +73,7 @@ class Doubted:
         due = [each for each in doubts if self._looked[each.id].again_at <= now]
         for each in due:
             times = self._looked[each.id].times + 1
-            self._looked[each.id] = Looked(times, now + again_seconds(times))
+            self._looked[each.id] = Looked(times, now + self._again_seconds(times))
         return due
 
     async def tell(self, doubt: DoubtView, seen: str | None, places: Sequence[str]) -> None:
@@ -78,6 +88,9 @@ class Doubted:
             self._looked.pop(doubt.id, None)
             told = fields("watch.evidence_left", mailbox_id=self._mailbox.id, error=str(error)[:300])
             log.warning("evidence is looked for again", extra=told)
+
+    def _again_seconds(self, times: int) -> float:
+        return float(min(AGAIN_CAP_SECONDS, self._first_again_seconds * 2.0 ** min(times - 1, 20)))
 
     def _messages(self, doubt: DoubtView, seen: str | None, places: Sequence[str]) -> list[Message]:
         now = self._clock.now()
@@ -103,8 +116,3 @@ class Doubted:
             event_id = uuid5(self._mailbox.id, f"provider-id/{doubt.id}")
             told.append(NoteProviderId(event_id=event_id, provider_message_id=seen, **common))
         return told
-
-
-def again_seconds(times: int) -> float:
-    """Real seconds until one that was looked for so often is looked for again."""
-    return float(min(AGAIN_CAP_SECONDS, FIRST_AGAIN_SECONDS * 2.0 ** min(times - 1, 20)))

@@ -143,7 +143,8 @@ class Watch:
         self._is_known_well = False
         self._said_well_at = 0.0
         self._refused: Counter[tuple[Folder, int, int]] = Counter()
-        self._doubted = Doubted(mailbox, means.store, means.publisher, means.clock)
+        again = means.settings.imap_poll_seconds
+        self._doubted = Doubted(mailbox, means.store, means.publisher, means.clock, again)
 
     def stop(self) -> None:
         """End `run` after the message in work."""
