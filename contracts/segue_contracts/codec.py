@@ -39,6 +39,8 @@ from segue_contracts.topics import (
 SPEC_VERSION = "1.0"
 CONTENT_TYPE = b"application/json"
 MAX_VALUE_BYTES = 512 * 1024
+UNKNOWN_TYPE = "unknown_type"
+"""The code of a record that a newer minor version may know: nothing is wrong with it but its type."""
 Headers = tuple[tuple[str, bytes], ...]
 
 
@@ -102,12 +104,19 @@ def decode(topic: str, headers: Iterable[tuple[str, bytes]], value: bytes | None
     try:
         message: Message = adapter.validate_json(value)
     except ValidationError as error:
-        raise DecodeError("invalid", describe(error)) from error
+        code = UNKNOWN_TYPE if _is_of_unknown_type(error) else "invalid"
+        raise DecodeError(code, describe(error)) from error
     if message.schema_version.split(".")[0] != "1":
         raise DecodeError(
             "unknown_version", f"schema_version {message.schema_version}; this reader knows 1.x"
         )
     return message
+
+
+def _is_of_unknown_type(error: ValidationError) -> bool:
+    problems = [(p["loc"], p["type"]) for p in error.errors(include_input=False, include_url=False)]
+    unknown = {((), "union_tag_invalid"), (("event_type",), "enum"), (("event_type",), "literal_error")}
+    return any(problem in unknown for problem in problems)
 
 
 def check_versions(headers: Mapping[str, bytes]) -> None:

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from segue_contracts.ids import enrollment_id, split_dispatch_id
 from segue_contracts.message import LongText, Message, Scope, ShortText, UtcDatetime
-from segue_contracts.prospect import DateText, Prospect
+from segue_contracts.prospect import DateText, ExternalId, Prospect
 from segue_contracts.text import check_text
 from segue_contracts.topics import DELIVERY_COMMANDS, ENROLLMENT_COMMANDS, Topic
 
@@ -23,7 +23,7 @@ class HoldScope(StrEnum):
     """What a hold pauses; the key is that thing's id.
 
     `delegation`: a user's consent that another one sends from their mailbox. `ownership`: a sequence, or a
-    mailbox, whose owner has left.
+    mailbox, whose owner has left. `operations`: a workspace, by whoever runs Segue.
     """
 
     ENROLLMENT = "enrollment"
@@ -34,6 +34,7 @@ class HoldScope(StrEnum):
     WORKSPACE = "workspace"
     DELEGATION = "delegation"
     OWNERSHIP = "ownership"
+    OPERATIONS = "operations"
 
 
 class EnrollmentCommand(Message):
@@ -166,6 +167,19 @@ class UpdatePerson(EnrollmentCommand):
         return self.prospect.external_id
 
 
+class Erase(EnrollmentCommand):
+    """Forget a person for good: what waits is stopped and taken back, words and addresses are erased.
+
+    Their id stays, so that nobody enrolls them again. Asked again, it is done again.
+    """
+
+    event_type: Literal["erase"] = "erase"
+    external_id: ExternalId
+
+    def key(self) -> str:
+        return self.external_id
+
+
 class SetCalendar(EnrollmentCommand):
     """All days of the workspace's own calendar, `team` in a sequence: what is planned is planned again."""
 
@@ -222,6 +236,7 @@ AnyEnrollmentCommand = Annotated[
     | Edit
     | Migrate
     | UpdatePerson
+    | Erase
     | SetCalendar
     | Replan
     | Transfer,

@@ -22,7 +22,7 @@ class EngagementEvent(Message):
 
     `link` counts the links of the message from 1. `machine`: nobody need have seen the message; `reason` says
     how that is known, or through whose proxy a person came. `first`: of people, or of machines, for this
-    message and link; of later ones only a few are told.
+    message and link; of later ones only a few are told. `variant`: which of the stage's variants it was.
     """
 
     TOPIC: ClassVar[Topic] = ENGAGEMENT_EVENTS
@@ -43,3 +43,4 @@ class EngagementEvent(Message):
     machine: bool
     reason: ShortText = ""
     first: bool
+    variant: ShortText | None = None

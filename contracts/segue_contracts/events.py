@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from segue_contracts.commands import check_target
 from segue_contracts.ids import dispatch_id as make_dispatch_id
-from segue_contracts.message import Channel, LongText, Message, OpenEnum, Scope, ShortText, UtcDatetime
+from segue_contracts.message import LongText, Message, OpenEnum, Scope, ShortText, ToldChannel, UtcDatetime
 from segue_contracts.topics import (
     ENROLLMENT_EVENTS,
     ENROLLMENT_STOPS,
@@ -66,7 +66,8 @@ class StageOutcome(Message):
     `TaskResult` (task_done); skipped, overdue (task_skipped). `code`: SMTP reply and enhanced code.
     `bounced`: a rejection by the recipient's server for this recipient; `OPTED_OUT` as the reason of one:
     the person has told the provider to be left alone, so it ends as unsubscribed. `responded`: they answered
-    while the task was done. task_overdue ends nothing: it is told once for each task.
+    while the task was done. task_overdue ends nothing: it is told once for each task. `variant`: which of the
+    stage's variants it was (sent, task_opened, task_done, task_skipped).
     """
 
     TOPIC: ClassVar[Topic] = STAGE_OUTCOMES
@@ -81,6 +82,7 @@ class StageOutcome(Message):
     code: ShortText = ""
     bounced: bool = False
     responded: bool = False
+    variant: ShortText | None = None
 
     @property
     def dispatch_id(self) -> str:
@@ -140,7 +142,8 @@ AnyInboundMessage = Annotated[InboundMessage | CorrectAnswer, Field(discriminato
 class StopReason(OpenEnum):
     """Why an enrollment should stop; `auto_reply` only holds it.
 
-    `mistaken`: a person said that what stopped it was nothing of the kind.
+    `mistaken`: a person said that what stopped it was nothing of the kind. `erased`: the person asked to be
+    forgotten; the scheduler's own, for nobody else may ask for it by a stop.
     """
 
     REPLIED = "replied"
@@ -151,6 +154,7 @@ class StopReason(OpenEnum):
     SUPPRESSED = "suppressed"
     REQUESTED = "requested"
     MISTAKEN = "mistaken"
+    ERASED = "erased"
     UNKNOWN = "unknown"
 
     def outranks(self, known: "StopReason | None") -> bool:
@@ -215,6 +219,7 @@ class EnrollmentEventType(OpenEnum):
     FAILED = "failed"
     MIGRATED = "migrated"
     CORRECTED = "corrected"
+    ERASED = "erased"
     UNKNOWN = "unknown"
 
 
@@ -223,9 +228,11 @@ class EnrollmentEvent(Message):
 
     `stage_id` is the stage it is about; `scheduled_for` when that stage was (or is now) planned; `sent_at`
     when it was accepted; `reason` and `reason_code` why: of task_done a `TaskResult`, of a task's
-    stage_skipped `skipped` or `overdue`. Consumers drop doubles by `event_id`.
+    stage_skipped `skipped` or `overdue`. `variant`: which of the stage's variants they got, of stage_sent,
+    task_opened, task_done and a task's stage_skipped. Consumers drop doubles by `event_id`.
     `corrected`: what `supersedes_event_id` told of the end was not the whole truth, `reason` is (`mistaken`:
     no answer at all).
+    `erased`: the person asked to be forgotten; who keeps anything of them beside `person_id` forgets it too.
     """
 
     TOPIC: ClassVar[Topic] = ENROLLMENT_EVENTS
@@ -241,7 +248,7 @@ class EnrollmentEvent(Message):
     stage_id: str | None = None
     stage_index: int | None = None
     attempt: int | None = None
-    channel: Channel | None = None
+    channel: ToldChannel | None = None
     owner_id: UUID | None = None
     mailbox_id: UUID | None = None
     is_test: bool = False
@@ -250,6 +257,7 @@ class EnrollmentEvent(Message):
     until: UtcDatetime | None = None
     reason: ShortText | None = None
     reason_code: ShortText | None = None
+    variant: ShortText | None = None
     supersedes_event_id: UUID | None = None
 
 
@@ -291,7 +299,7 @@ class SequenceState(Message):
     name: ShortText
     archived: bool = False
     stage_ids: list[str]
-    stage_channels: list[Channel]
+    stage_channels: list[ToldChannel]
 
     def key(self) -> str:
         return str(self.sequence_id)
@@ -384,7 +392,7 @@ class TaskNotification(Message):
     assignee_id: UUID
     sequence_id: UUID
     person_id: UUID
-    channel: Channel
+    channel: ToldChannel
     overdue_since: UtcDatetime
     times: int = Field(ge=1)
 

@@ -53,6 +53,20 @@ class Channel(StrEnum):
     TASK = "task"
 
 
+class ToldChannel(OpenEnum):
+    """A `Channel` in what Segue tells: there may be more of them, and readers take those for `unknown`."""
+
+    EMAIL = "email"
+    SMS = "sms"
+    INMAIL = "inmail"
+    LINKEDIN_CONNECT = "linkedin_connect"
+    CALL = "call"
+    MANUAL_EMAIL = "manual_email"
+    MANUAL_SMS = "manual_sms"
+    TASK = "task"
+    UNKNOWN = "unknown"
+
+
 class Scope(StrEnum):
     """How far a stop reaches."""
 

@@ -57,6 +57,13 @@ DateText = Annotated[
 ]
 
 
+ExternalId = Annotated[
+    str,
+    Field(min_length=1, max_length=200, description="Your own opaque id of the person, without @"),
+    AfterValidator(check_external_id),
+]
+
+
 class Prospect(BaseModel):
     """One person. Only `external_id` is required; what is given is kept as written.
 
@@ -67,11 +74,7 @@ class Prospect(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
-    external_id: Annotated[
-        str,
-        Field(min_length=1, max_length=200, description="Your own opaque id of the person, without @"),
-        AfterValidator(check_external_id),
-    ]
+    external_id: ExternalId
     email: Email | None = None
     phone: Annotated[str, Field(max_length=50), AfterValidator(check_phone)] | None = None
     first_name: Line | None = None

@@ -1,7 +1,8 @@
 """Writes the machine-readable contract: `python -m segue_contracts.schemas [--check]`.
 
-JSON Schemas of every topic's payload, of the sequence document and of the prospect, and an AsyncAPI document
-over them. Everything is generated; `--check` names the files that differ from what would be written.
+JSON Schemas of every topic's payload, of the sequence document and of the prospect, the topics with the keys
+of their records, and an AsyncAPI document over them. Everything is generated; `--check` names the files that
+differ from what would be written.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, get_args
+from uuid import UUID
 
 from pydantic import TypeAdapter
 
@@ -43,6 +45,12 @@ WRITTEN_BY_OTHERS: Final = frozenset({ENROLLMENT_COMMANDS.name, ENROLLMENT_STOPS
 READ_BY_SEGUE_ALONE: Final = frozenset({ENROLLMENT_COMMANDS.name})
 Json = dict[str, Any]
 
+# Values of fields out of which a key is made, not taken.
+_SPEAKING: Final[Mapping[str, Any]] = {
+    "dispatch_id": f"{UUID(int=0)}:stage",
+    "prospect": Prospect.model_construct(external_id="prospect.external_id"),
+}
+
 # Keys and names that no YAML reader takes for a number, a date or a truth value.
 _PLAIN = re.compile(r"\$?[a-z]{2,}(?:[A-Z._-][A-Za-z0-9]+)+|ce_[a-z]+")
 
@@ -67,8 +75,25 @@ def message_types() -> dict[str, tuple[type[Message], ...]]:
 def files() -> dict[str, str]:
     """Every generated file: its path below `contracts/`, and its text."""
     made = {f"schemas/{name}.json": _json(schema) for name, schema in _schemas().items()}
+    made["topics.json"] = _json(topics())
     made["asyncapi.yaml"] = "\n".join(_yaml(asyncapi())) + "\n"
     return made
+
+
+def topics() -> Json:
+    """What each topic is, and by CloudEvents type the fields of which the first given one is the key."""
+    kinds = message_types()
+    return {
+        topic.name: {
+            "partitions": topic.partitions,
+            "retention_ms": topic.retention_ms,
+            "compact": topic.compact,
+            "public": topic.public,
+            "personal_data": topic.personal_data,
+            "keys": {name: _key_of(kind) for kind in kinds.get(topic.name, ()) for name in _ce_types(kind)},
+        }
+        for topic in TOPICS
+    }
 
 
 def asyncapi() -> Json:
@@ -91,18 +116,28 @@ def asyncapi() -> Json:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the files, or with `--check` only compare; 1 if any of them has drifted."""
-    parser = argparse.ArgumentParser(prog="python -m segue_contracts.schemas", description=__doc__)
+    return generate("segue_contracts.schemas", __doc__, files(), "schemas/*.json", arguments)
+
+
+def generate(
+    program: str,
+    description: str | None,
+    wanted: Mapping[str, str],
+    ours: str,
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """What a program that writes `wanted` (text by path) does; a file like `ours` that is not in it goes."""
+    parser = argparse.ArgumentParser(prog=f"python -m {program}", description=description)
     parser.add_argument("--check", action="store_true", help="write nothing; fail if a file is out of date")
-    parser.add_argument("--home", type=Path, default=HOME, help="the folder that holds schemas/")
+    parser.add_argument("--home", type=Path, default=HOME, help="the folder in which the files are")
     options = parser.parse_args(arguments)
-    wanted = files()
-    found = {f"schemas/{path.name}" for path in (options.home / "schemas").glob("*.json")}
+    found = {str(path.relative_to(options.home)) for path in options.home.glob(ours)}
     drifted = sorted(
         {name for name, text in wanted.items() if _read(options.home / name) != text} | found - wanted.keys()
     )
     for name in drifted:
         if options.check:
-            print(f"out of date: {name}; run python -m segue_contracts.schemas", file=sys.stderr)
+            print(f"out of date: {name}; run python -m {program}", file=sys.stderr)
         elif name in wanted:
             (options.home / name).parent.mkdir(parents=True, exist_ok=True)
             (options.home / name).write_text(wanted[name], encoding="utf-8", newline="\n")
@@ -112,14 +147,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _schemas() -> dict[str, Json]:
-    """By file name: payloads as Segue writes them, documents as their authors write them."""
-    schemas = {name: adapter.json_schema(mode="serialization") for name, adapter in ADAPTERS.items()}
+    """By file name: what others write as they may write it, all else as Segue writes it."""
+    schemas: dict[str, Json] = {
+        # Whoever writes reads what they must give; whoever reads, what is always there.
+        name: adapter.json_schema(mode="validation" if name in WRITTEN_BY_OTHERS else "serialization")
+        for name, adapter in ADAPTERS.items()
+    }
     schemas["sequence.v1"] = SequenceDocument.model_json_schema()
     schemas["prospect.v1"] = Prospect.model_json_schema()
     for schema in schemas.values():
         # OpenAPI's word: AsyncAPI means something else by it, and the constant event_type says it already.
         schema.pop("discriminator", None)
         schema["$schema"] = DIALECT
+        for part in (schema, *schema.get("$defs", {}).values()):
+            if "event_type" in part.get("properties", {}) and "event_type" not in part["required"]:
+                part["required"].insert(1, "event_type")  # by which a reader knows what the rest is
     return schemas
 
 
@@ -172,18 +214,42 @@ def _message(kind: type[Message]) -> Json:
 
 
 def _headers(kind: type[Message]) -> Json:
-    annotation: Any = kind.model_fields["event_type"].annotation
-    event_type = TypeAdapter(annotation).json_schema()
-    words = event_type.get("enum") or [event_type["const"]]
     properties: Json = {
         "ce_specversion": {"type": "string", "const": SPEC_VERSION},
         "ce_id": {"type": "string", "format": "uuid", "description": "The payload's event_id"},
         "ce_source": {"type": "string", "format": "uri-reference", "description": "Who wrote the record"},
-        "ce_type": {"type": "string", "enum": sorted(f"segue.{kind.FAMILY}.{word}.v1" for word in words)},
+        "ce_type": {"type": "string", "enum": _ce_types(kind)},
         "ce_time": {"type": "string", "format": "date-time", "description": "The payload's occurred_at"},
         "content-type": {"type": "string", "const": CONTENT_TYPE.decode()},
     }
     return {"type": "object", "properties": properties, "required": sorted(properties)}
+
+
+def _ce_types(kind: type[Message]) -> list[str]:
+    """Every CloudEvents type that a message of this kind can have."""
+    annotation: Any = kind.model_fields["event_type"].annotation
+    event_type = TypeAdapter(annotation).json_schema()
+    words = event_type.get("enum") or [event_type["const"]]
+    return sorted(f"segue.{kind.FAMILY}.{word}.v1" for word in words)
+
+
+def _key_of(kind: type[Message]) -> list[str]:
+    """The fields that may be the key, in their order: a message whose values are its fields' names tells.
+
+    Each is taken out once it was the key, as long as a message can do without it.
+    """
+    values: dict[str, Any] = {**{name: name for name in kind.model_fields}, **_SPEAKING}
+    found: list[str] = []
+    while True:
+        message: Any = kind.known(**{name: values[name] for name in kind.model_fields})
+        key = message.key()
+        if key == str(None):
+            return found
+        found.append("enrollment_id" if key == str(getattr(message, "enrollment_id", None)) else key)
+        field = kind.model_fields.get(found[-1])
+        if field is None or field.is_required():
+            return found
+        values[found[-1]] = None
 
 
 def _members(union: Any) -> tuple[type[Message], ...]:

@@ -41,12 +41,17 @@ MAX_BCC: Final = 5
 MAX_ATTACHMENTS: Final = 10
 MAX_CONDITION_DEPTH: Final = 8
 MAX_CONDITIONS: Final = 20
+MIN_VARIANTS: Final = 2
+MAX_VARIANTS: Final = 5
+MAX_WEIGHT: Final = 100
 
 AUTOMATIC_CHANNELS: Final = frozenset({Channel.EMAIL, Channel.SMS})
 MANUAL_CHANNELS: Final = frozenset(Channel) - AUTOMATIC_CHANNELS
 SUBJECT_CHANNELS: Final = frozenset({Channel.EMAIL, Channel.MANUAL_EMAIL, Channel.INMAIL, Channel.TASK})
 MAIL_ONLY: Final = ("html", "attachments", "bcc", "reply_to")
 """Fields of a stage that only a mail sent by Segue can have."""
+WORDS: Final = ("subject", "text", "html")
+"""The templates of a stage, and of a variant."""
 ADDRESS_OF_CHANNEL: Final[Mapping[Channel, str]] = {
     Channel.EMAIL: "email",
     Channel.MANUAL_EMAIL: "email",
@@ -59,6 +64,8 @@ LATER_STAGE_DELAY: Final = grammar.parse_delay("1 day")
 
 _STAGE_ID_PATTERN: Final = r"^[a-z0-9][a-z0-9_-]{0,63}$"
 _STAGE_ID = re.compile(_STAGE_ID_PATTERN)
+_PEOPLE_PATTERN: Final = r"^([1-9][0-9]{1,5}) people$"
+_PEOPLE = re.compile(_PEOPLE_PATTERN)
 T = TypeVar("T")
 
 
@@ -118,6 +125,19 @@ class WhenOverdue(StrEnum):
     WAIT = "wait"
     SKIP = "skip"
     NOTIFY = "notify"
+
+
+class WonBy(StrEnum):
+    """What a person does that counts for the variant they got."""
+
+    REPLIED = "replied"
+    INTERESTED = "interested"
+    CLICKED = "clicked"
+    OPENED = "opened"
+
+
+MEASURED: Final = frozenset({WonBy.OPENED, WonBy.CLICKED})
+"""What is known only of e-mails that are tracked."""
 
 
 def _string(value: object) -> str:
@@ -198,6 +218,18 @@ def _check_stage_count(value: object) -> object:
     # Not min_length: pydantic counts only the valid items of a tuple, so one bad stage would be two errors.
     if isinstance(value, list | tuple) and not 1 <= len(value) <= MAX_STAGES:
         raise ValueError(f"must hold 1 to {MAX_STAGES} stages, not {len(value)}")
+    return value
+
+
+def _check_variant_count(value: object) -> object:
+    if isinstance(value, list | tuple) and not MIN_VARIANTS <= len(value) <= MAX_VARIANTS:
+        raise ValueError(f"must hold {MIN_VARIANTS} to {MAX_VARIANTS} variants, not {len(value)}")
+    return value
+
+
+def _check_people(value: object) -> str:
+    if not isinstance(value, str) or not _PEOPLE.fullmatch(value):
+        raise ValueError("must be 10 to 999999 people, written like this: 100 people")
     return value
 
 
@@ -315,6 +347,27 @@ SubjectText = Annotated[
     Field(min_length=1, max_length=MAX_SUBJECT_BYTES),
     AfterValidator(check_line),
     _bytes_at_most(MAX_SUBJECT_BYTES),
+]
+
+
+VariantId = Annotated[
+    str,
+    BeforeValidator(_string),
+    AfterValidator(_check_stage_id),
+    _text_schema(_STAGE_ID_PATTERN, "What it is called in numbers and events"),
+]
+PeopleText = Annotated[
+    str,
+    BeforeValidator(_check_people),
+    _text_schema(_PEOPLE_PATTERN, "How many people get each variant before any is chosen: 100 people"),
+]
+Variants = Annotated[
+    tuple["Variant", ...],
+    BeforeValidator(_check_variant_count),
+    Field(
+        description="Other words for the stage; each person gets one of them",
+        json_schema_extra={"minItems": MIN_VARIANTS, "maxItems": MAX_VARIANTS},
+    ),
 ]
 
 
@@ -509,6 +562,33 @@ class Overdue(_Part):
         return grammar.parse_delay(self.after)
 
 
+class Variant(_Part):
+    """Other words for a stage, for some of the people: what it leaves out is the stage's own.
+
+    Text and HTML go together: a variant with either of them has no other body than its own.
+    """
+
+    id: VariantId
+    weight: Annotated[
+        int, Field(strict=True, ge=1, le=MAX_WEIGHT, description="Its share of the people beside the others'")
+    ] = 1
+    subject: SubjectText | None = None
+    text: TemplateText | None = None
+    html: TemplateText | None = None
+
+
+class Winner(_Part):
+    """When new people get one variant alone: the one that is clearly better at what counts."""
+
+    by: WonBy
+    after: PeopleText = "100 people"
+
+    @property
+    def people(self) -> int:
+        """How many people each variant was sent to before the first look."""
+        return int(self.after.removesuffix(" people"))
+
+
 class Stage(StageTiming):
     """One step: a channel, a template, a timing."""
 
@@ -526,6 +606,8 @@ class Stage(StageTiming):
     reply_to: ReplyTo | None = None
     overdue: Overdue | None = None
     when: Condition | None = None
+    variants: Variants | None = None
+    winner: Winner | None = None
 
     @property
     def bcc_addresses(self) -> tuple[str, ...]:
@@ -544,15 +626,41 @@ class Stage(StageTiming):
         """The prospect's field that the channel needs (`email`, `phone`), or None."""
         return ADDRESS_OF_CHANNEL.get(self.channel)
 
+    def worded(self, variant: Variant) -> "Stage":
+        """The stage as those who get the variant have it, without any variants."""
+        changed: dict[str, Any] = {"variants": None, "winner": None}
+        if variant.subject is not None:
+            changed["subject"] = variant.subject
+        if variant.text is not None or variant.html is not None:
+            changed |= {"text": variant.text, "html": variant.html}
+        return self.model_copy(update=changed)
+
+    def wordings(self) -> "Iterator[tuple[str | None, Stage]]":
+        """Every way in which the stage may be worded, with the variant's id; None if it has no variants."""
+        if self.variants is None:
+            yield None, self
+        for variant in self.variants or ():
+            yield variant.id, self.worded(variant)
+
+    def templates(self) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        """Where below the stage each of its templates stands, its variants' too, and the template."""
+        parts: list[tuple[tuple[str | int, ...], Stage | Variant]] = [((), self)]
+        parts += [(("variants", place), variant) for place, variant in enumerate(self.variants or ())]
+        for path, part in parts:
+            for name in WORDS:
+                if (source := getattr(part, name)) is not None:
+                    yield (*path, name), source
+
     @model_validator(mode="after")
     def _fits_channel(self) -> Self:
-        problems = list(self._channel_problems())
+        problems = [*self._channel_problems(), *self._variant_problems()]
         if problems:
             raise found(*problems)
         return self
 
     def _channel_problems(self) -> Iterator[tuple[str, str]]:
-        if self.text is None and self.html is None and self.channel in AUTOMATIC_CHANNELS:
+        missing = self.text is None and self.html is None and self.channel in AUTOMATIC_CHANNELS
+        if missing and self.variants is None:
             yield "text", f"is missing: a stage with channel {self.channel} needs a text to send"
         if self.thread is not None and self.channel is not Channel.EMAIL:
             yield "thread", f"is for e-mail stages: remove it from this {self.channel} stage"
@@ -564,6 +672,38 @@ class Stage(StageTiming):
                     yield name, f"is for e-mail stages: remove it from this {self.channel} stage"
         if self.overdue is not None and not self.is_manual:
             yield "overdue", f"is for stages that a person does: Segue sends this {self.channel} stage itself"
+
+    def _variant_problems(self) -> Iterator[tuple[str, str]]:
+        if self.variants is None:
+            if self.winner is not None:
+                yield "winner", "there is nothing to choose from: add variants"
+            return
+        measured = self.winner is not None and self.winner.by in MEASURED
+        if self.winner is not None and measured and self.channel is not Channel.EMAIL:
+            yield "winner.by", f"only e-mails are {self.winner.by}: use replied or interested"
+        said: dict[tuple[str | None, ...], int] = {}
+        known: dict[str, int] = {}
+        for place, variant in enumerate(self.variants):
+            here = f"variants[{place}]"
+            if variant.id in known:
+                taken = f"{variant.id} is the id of variants[{known[variant.id]}] too: make it unique"
+                yield f"{here}.id", taken
+            known.setdefault(variant.id, place)
+            yield from self._misfits(here, variant)
+            worded = self.worded(variant)
+            words = (worded.subject, worded.text, worded.html)
+            if words in said:
+                yield here, f"says the same as variants[{said[words]}]: change its words, or remove it"
+            said.setdefault(words, place)
+
+    def _misfits(self, here: str, variant: Variant) -> Iterator[tuple[str, str]]:
+        if variant.subject is not None and self.channel not in SUBJECT_CHANNELS:
+            yield f"{here}.subject", f"a {self.channel} stage has no subject: remove it"
+        if variant.html is not None and self.channel is not Channel.EMAIL:
+            yield f"{here}.html", f"is for e-mail stages: remove it from this {self.channel} stage"
+        worded = self.worded(variant)
+        if worded.text is None and worded.html is None and self.channel in AUTOMATIC_CHANNELS:
+            yield f"{here}.text", "is missing, and the stage has none of its own"
 
 
 class Tracking(_Part):
@@ -670,8 +810,20 @@ class SequenceDocument(_Part):
         stage, thread = self.stages[index], self.thread_of(index)
         if thread is Thread.REPLY and not self._has_email_before(index):
             yield "thread", "no e-mail comes before this stage, so there is nothing to reply to: use new"
-        if thread is Thread.NEW and stage.subject is None:
+        if thread is Thread.NEW:
+            yield from self._missing_subjects(stage)
+        if thread is Thread.REPLY:
+            for place, variant in enumerate(stage.variants or ()):
+                if variant.subject is not None:
+                    kept = "a reply keeps the subject of its thread: remove it, or begin a new one"
+                    yield f"variants[{place}].subject", kept
+
+    def _missing_subjects(self, stage: Stage) -> Iterator[tuple[str, str]]:
+        if stage.variants is None and stage.subject is None:
             yield "subject", "is missing: an e-mail that opens a thread needs a subject"
+        for place, variant in enumerate(stage.variants or ()):
+            if stage.worded(variant).subject is None:
+                yield f"variants[{place}].subject", "is missing, and the stage has none of its own"
 
     def _condition_problems(self, index: int) -> Iterator[tuple[str, str]]:
         condition = self.stages[index].when

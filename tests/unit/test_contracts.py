@@ -1,19 +1,21 @@
 """The contract: what is written reads back, and what is wrong is refused with its own code."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from aiokafka.partitioner import DefaultPartitioner
-from cloudevents.core.bindings.kafka import KafkaMessage, from_kafka_event
+from cloudevents.core.bindings.kafka import KafkaMessage, from_kafka_event, to_binary
 from cloudevents.core.formats.json import JSONFormat
+from cloudevents.core.v1.event import CloudEvent
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from chassis.testing import NOON
-from segue_contracts import codec, ids, schemas
+from segue_contracts import analytics, codec, ids, schemas
 from segue_contracts.commands import (
     MAX_CALENDAR_DAYS,
     Correct,
@@ -60,7 +62,7 @@ from segue_contracts.events import (
     StageOutcome,
     StopReason,
 )
-from segue_contracts.message import Channel, Message, Scope
+from segue_contracts.message import Channel, Message, Scope, ToldChannel
 from segue_contracts.prospect import Prospect
 
 ID = UUID(int=9)
@@ -178,15 +180,49 @@ def test_a_message_of_known_fields_is_the_validated_one_to_the_byte(message: Mes
     assert codec.encode(known) == codec.encode(message)
 
 
-@every_message
-def test_another_reader_of_cloudevents_sees_the_same_attributes(message: Message) -> None:
-    encoded = codec.encode(message)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+a_message = st.builds(
+    lambda message, event_id, at: message.model_copy(update={"event_id": event_id, "occurred_at": at}),
+    st.sampled_from(MESSAGES),
+    st.uuids(),
+    st.integers(0, 10**13).map(lambda ms: EPOCH + timedelta(milliseconds=ms)),
+)
+a_source = st.from_regex(r"/[a-z0-9-]{1,40}", fullmatch=True)
+
+
+@given(a_message, a_source)
+def test_another_reader_of_cloudevents_sees_every_attribute_as_we_wrote_it(
+    message: Message, source: str
+) -> None:
+    encoded = codec.encode(message, source=source)
     seen = from_kafka_event(KafkaMessage(dict(encoded.headers), encoded.key, encoded.value), JSONFormat())
-    assert seen.get_id() == str(message.event_id)
-    assert seen.get_source() == "/segue"
-    assert seen.get_type() == message.ce_type()
-    assert seen.get_specversion() == "1.0"
-    assert seen.get_time() == message.occurred_at
+    # All of them: what is missing is made up by that reader.
+    assert seen.get_attributes() == {
+        "specversion": "1.0",
+        "id": str(message.event_id),
+        "source": source,
+        "type": message.ce_type(),
+        "time": message.occurred_at,
+        "datacontenttype": "application/json",
+        "partitionkey": message.key(),
+    }
+    assert seen.get_data() == json.loads(encoded.value)
+
+
+@given(a_message, a_source)
+def test_what_another_writer_of_cloudevents_writes_is_what_we_write(message: Message, source: str) -> None:
+    encoded = codec.encode(message, source=source)
+    attributes = {
+        "specversion": "1.0",
+        "id": str(message.event_id),
+        "source": source,
+        "type": message.ce_type(),
+        "time": message.occurred_at,
+        "datacontenttype": "application/json",
+    }
+    written = to_binary(CloudEvent(attributes, json.loads(encoded.value)), JSONFormat())
+    assert written.headers == dict(encoded.headers)
+    assert codec.decode(encoded.topic, written.headers.items(), written.value) == message
 
 
 @every_message
@@ -197,7 +233,8 @@ def test_every_message_satisfies_its_published_schema(message: Message) -> None:
 
 
 WRONG: dict[str, list[bytes | None]] = {
-    "invalid": [b"{", b"[]", b'"text"', b"{}", b'{"event_type": "unheard_of"}', b"\xff\xfe"],
+    "invalid": [b"{", b"[]", b'"text"', b"{}", b'{"event_type": "enroll"}', b"\xff\xfe"],
+    "unknown_type": [b'{"event_type": "unheard_of"}'],
     "too_large": [b" " * (codec.MAX_VALUE_BYTES + 1)],
     "empty": [None],
 }
@@ -212,6 +249,17 @@ def test_a_poison_value_is_refused_with_its_code(code: str, value: bytes | None)
     with pytest.raises(codec.DecodeError) as refused:
         codec.decode("segue.enrollment.commands.v1", (), value)
     assert refused.value.code == code
+
+
+@every_message
+def test_a_type_that_a_newer_minor_may_know_is_told_from_poison(message: Message) -> None:
+    encoded = codec.encode(message)
+    newer = json.dumps({**json.loads(encoded.value), "event_type": "unheard_of"}).encode()
+    try:
+        told = str(codec.decode(encoded.topic, (), newer).event_type)
+    except codec.DecodeError as refused:
+        told = refused.code
+    assert told in ("unknown", codec.UNKNOWN_TYPE)
 
 
 @pytest.mark.parametrize(
@@ -284,6 +332,14 @@ def test_an_unknown_kind_of_event_reads_as_unknown() -> None:
     assert event.event_type is EnrollmentEventType.UNKNOWN
 
 
+def test_a_channel_that_is_new_reads_as_unknown_and_every_channel_can_be_told() -> None:
+    (enrolled,) = (message for message in MESSAGES if message.event_type == "enrolled")
+    encoded = codec.encode(enrolled)
+    value = encoded.value.replace(b'"channel":null', b'"channel":"pigeon"')
+    assert codec.decode(encoded.topic, encoded.headers, value).channel is ToldChannel.UNKNOWN
+    assert [str(each) for each in ToldChannel] == [*map(str, Channel), "unknown"]
+
+
 @given(st.binary(max_size=64))
 def test_the_hash_is_kafkas_own(data: bytes) -> None:
     partitions = list(range(997))
@@ -297,6 +353,7 @@ def test_an_enrollments_id_never_changes() -> None:
 
 def test_the_generated_files_are_up_to_date() -> None:
     assert schemas.main(["--check"]) == 0
+    assert analytics.main(["--check"]) == 0
 
 
 @pytest.mark.parametrize(

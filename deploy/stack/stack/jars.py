@@ -87,8 +87,7 @@ def _digest(file: Path) -> str | None:
 def _fetch_into(folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="fetch-") as staging:
         work, jars = Path(staging), Path(staging) / "flat"
-        _jgo(work, "init", "-r", str(COORDINATES))
-        _jgo(work, "--resolver", "python", "--links", "copy", "sync")
+        fetch(work, "-r", str(COORDINATES))
         jars.mkdir()
         for jar in work.glob(".jgo/*/*.jar"):
             jar.rename(jars / jar.name)
@@ -96,6 +95,12 @@ def _fetch_into(folder: Path) -> None:
             raise JarsUnavailable(f"not the files in {CHECKSUMS}: {', '.join(wrong)}")
         shutil.rmtree(folder, ignore_errors=True)
         jars.rename(folder)
+
+
+def fetch(work: Path, *wanted: str) -> None:
+    """The jars of these coordinates (`-r FILE`: of those in it), under `.jgo` in `work`; JarsUnavailable."""
+    _jgo(work, "init", *wanted)
+    _jgo(work, "--resolver", "python", "--links", "copy", "sync")
 
 
 def _jgo(work: Path, *arguments: str) -> None:
@@ -111,6 +116,6 @@ def _jgo(work: Path, *arguments: str) -> None:
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise JarsUnavailable(f"fetching Kafka's jars took longer than {FETCH_SECONDS} s") from error
+        raise JarsUnavailable(f"fetching jars took longer than {FETCH_SECONDS} s") from error
     if done.returncode != 0:
-        raise JarsUnavailable(f"fetching Kafka's jars failed:\n{(done.stdout + done.stderr)[-2000:]}")
+        raise JarsUnavailable(f"fetching jars failed:\n{(done.stdout + done.stderr)[-2000:]}")
