@@ -30,7 +30,10 @@ _OF_STOP: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question: sequences, the instants [since, until), and what narrows it down."""
+    """A question: sequences, the instants [since, until), and what narrows it down.
+
+    `versions`: only what went out in the words of one of these.
+    """
 
     workspace: Workspace
     sequences: frozenset[UUID]
@@ -39,15 +42,17 @@ class Asked:
     zone: str
     stage: str | None = None
     channel: str | None = None
+    versions: frozenset[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """By what counts are grouped."""
+    """By what counts are grouped; by variant only by stage too."""
 
     sequence: bool = False
     stage: bool = False
     day: bool = False
+    variant: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,7 @@ class Key:
     sequence: UUID | None = None
     stage: str | None = None
     day: date | None = None
+    variant: str | None = None
 
 
 Counted = Mapping[Key, Counter[str]]
@@ -79,6 +85,18 @@ class Statistics:
     async def cohort(self, asked: Asked, split: Split | None, real_now: datetime) -> Counted:
         """Of those enrolled in the period: `enrolled`, `sent`, `interested`, `live`, and each outcome."""
         return await self._remembered(self._cohort, asked, split, real_now)
+
+    async def compared(self, asked: Asked, *, measured: bool) -> Mapping[str, Counter[str]]:
+        """Of one stage, by variant, as it is now: the cohort's counts, or what is `measured`: `sent`,
+        `opened` and `clicked`.
+        """
+        split = Split(stage=True, variant=True)
+        if not measured:
+            counted = await self._cohort(asked, split)
+        else:
+            sent = await self._delivered(asked, split, "sent", "sent_at", "sent")
+            counted = _together(sent, await self._engaged(asked, split))
+        return {key.variant: counts for key, counts in counted.items() if key.variant is not None}
 
     async def activity(self, asked: Asked, split: Split | None, real_now: datetime) -> Counted:
         """What happened in the period: `sent`, `tasks_done`, `opened` and `clicked` (of what was sent then),
@@ -173,6 +191,7 @@ class Statistics:
             "is_test": {"$ne": True},
             "sent_at": _during(asked),
             "human": {"$gt": 0},
+            **_in_versions(asked),
         }
         pipeline: list[Document] = [
             {"$match": found},
@@ -202,7 +221,12 @@ def _within(asked: Asked) -> Document:
 
 
 def _of_stage(asked: Asked) -> Document:
-    return {"is_test": {"$ne": True}, **_given({"stage_id": asked.stage, "channel": asked.channel})}
+    given = _given({"stage_id": asked.stage, "channel": asked.channel})
+    return {"is_test": {"$ne": True}, **given, **_in_versions(asked)}
+
+
+def _in_versions(asked: Asked) -> Document:
+    return {} if asked.versions is None else {"sequence_version": {"$in": sorted(asked.versions)}}
 
 
 def _given(wanted: Mapping[str, str | None]) -> Document:
@@ -242,7 +266,12 @@ _WENT: Final[Document] = {
         "cond": {"$in": ["$$this.type", ["stage_sent", "task_done"]]},
     }
 }
-_STAGE_AND_CHANNEL: Final[Document] = {"stage": "$$this.stage_id", "channel": "$$this.channel"}
+_STAGE_AND_CHANNEL: Final[Document] = {
+    "stage": "$$this.stage_id",
+    "channel": "$$this.channel",
+    "variant": "$$this.variant",
+    "version": "$$this.version",
+}
 
 
 _LAST_BEFORE: Final[Document] = {
@@ -272,6 +301,7 @@ def _answer_of(zone: str) -> Document:
         "sequence_id": "$of.sequence_id",
         "stage": "$of.last.stage",
         "channel": "$of.last.channel",
+        "variant": "$of.last.variant",
         "day": _day("$received_at", zone),
     }
 
@@ -316,22 +346,27 @@ def _narrowed(asked: Asked, split: Split | None) -> list[Document]:
     """
     by_stage = split is not None and split.stage
     wanted = _given({"stage": asked.stage, "channel": asked.channel})
-    one_of = [{"$eq": [f"$$this.{name}", {"$literal": wanted[name]["$eq"]}]} for name in wanted]
+    one_of: list[Document] = [
+        {"$eq": [f"$$this.{name}", {"$literal": wanted[name]["$eq"]}]} for name in wanted
+    ]
+    if asked.versions is not None:
+        one_of.append({"$in": ["$$this.version", sorted(asked.versions)]})
     last = {"$last": "$went"}
     rows: list[Document] = [{"$set": {"last": last}}]
-    if wanted:
+    if one_of:
         rows += [
             {"$set": {"went": {"$filter": {"input": "$went", "cond": {"$and": one_of}}}}},
             {"$match": {"went.0": {"$exists": True}}},
         ]
     if by_stage:
+        # Nobody gets a stage twice, so each stage of the story is one row.
         rows += [
-            {"$set": {"stage": {"$setUnion": ["$went.stage", []]}}},
-            {"$unwind": "$stage"},
-            {"$set": {"is_last": {"$eq": ["$stage", "$last.stage"]}, "is_sent": True}},
+            {"$unwind": "$went"},
+            {"$set": {"stage": "$went.stage", "variant": "$went.variant", "is_sent": True}},
+            {"$set": {"is_last": {"$eq": ["$stage", "$last.stage"]}}},
         ]
     else:
-        is_last = {"$in": ["$last", "$went"]} if wanted else {"$literal": True}
+        is_last = {"$in": ["$last", "$went"]} if one_of else {"$literal": True}
         rows += [{"$set": {"is_last": is_last, "is_sent": {"$gt": [{"$size": "$went"}, 0]}}}]
     return rows
 
@@ -357,7 +392,7 @@ def _day(field: str, zone: str) -> Document:
 def _group_of(split: Split | None) -> Document | None:
     if split is None:
         return None
-    fields = {"sequence": "$sequence_id", "stage": "$stage", "day": "$day"}
+    fields = {"sequence": "$sequence_id", "stage": "$stage", "day": "$day", "variant": "$variant"}
     return {name: field for name, field in fields.items() if getattr(split, name)}
 
 
@@ -371,7 +406,7 @@ async def _grouped(collection: Collection, pipeline: Sequence[Document]) -> Coun
     for row in await collection.aggregate(pipeline):
         of = row.pop("_id") or {}
         day = date.fromisoformat(of["day"]) if of.get("day") else None
-        groups[Key(of.get("sequence"), of.get("stage"), day)] = Counter(row)
+        groups[Key(of.get("sequence"), of.get("stage"), day, of.get("variant"))] = Counter(row)
     return groups
 
 

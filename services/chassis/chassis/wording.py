@@ -3,12 +3,16 @@
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from chassis.as_text import as_text
 from chassis.markup import cleaned, dead_links
 from chassis.templates import Kind, TemplateError, TokenMissing, compile_template
 from segue_contracts.message import Channel
 from segue_contracts.sequence import SequenceDocument, Stage
+
+KINDS: Final[Mapping[str, Kind]] = {"subject": "header", "text": "text", "html": "html"}
+"""What each template of a stage is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +66,9 @@ def reply_subject(thread_subject: str) -> str:
 
 
 def first_subject(document: SequenceDocument) -> str:
-    """The subject of the sequence's first e-mail that has one; empty if none has."""
-    return next((s.subject for s in document.stages if s.channel is Channel.EMAIL and s.subject), "")
+    """The subject of the sequence's first e-mail that has one, or whose first variant has; empty if none."""
+    worded = (words for s in document.stages if s.channel is Channel.EMAIL for _, words in s.wordings())
+    return next((words.subject for words in worded if words.subject), "")
 
 
 def _problems(error: TemplateError) -> Iterator[tuple[str, str]]:

@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Protocol
 from uuid import UUID
 
-from chassis import faults
+from chassis import faults, tracing
 from chassis.caps import caps_of, number_key
 from chassis.documents import Document, Footer, MailboxView, SigningView, SmsNumberView, WorkspaceView
 from chassis.errors import Retry
@@ -22,7 +22,6 @@ from chassis.tokens import token_values
 from chassis.tracking import Mark
 from chassis.unsubscribing import Ticket
 from chassis.wording import first_subject, reply_subject
-from segue_contracts.message import Channel
 from segue_contracts.sequence import Limits, Stage, Thread
 from sender import metrics, model
 from sender.attachments import Attachments, Uploads
@@ -232,7 +231,8 @@ class Email:
         claim: Claim,
         files: tuple[bytes, ...],
     ) -> tuple[Document, bytes]:
-        index, stage = _stage(plan, claim)
+        index, planned = _stage(plan, claim)
+        stage = read.worded(planned)
         prospect = read.person.prospect if read.person else {}
         recipient = prospect.get("email")
         if not recipient:
@@ -276,7 +276,7 @@ class Email:
             attachments=files,
         )
         body = self._signed(compose(mail), mailbox, material)
-        facts = {**stage_facts(read, index, Channel.EMAIL), **_mail_facts(mail)}
+        facts = {**stage_facts(read, claim, index, stage), **_mail_facts(mail)}
         # Never the recipient: what a copy's reader answers is nothing of the person's.
         bcc = [each for each in stage.bcc_addresses if each.lower() != recipient.lower()]
         return {**facts, **pen.facts, "bcc": bcc}, body
@@ -338,7 +338,7 @@ class Email:
         )
         heavy = _is_heavy(read, carried.claim)
         self._heavy_bytes += heavy * len(ready.envelope.data)
-        self._pool.post(_Letter(self, carried, ready, transmission, heavy))
+        self._pool.post(_Letter(self, carried, ready, transmission, heavy, _smtp_span(carried.claim, ready)))
 
     async def ended(
         self,
@@ -369,9 +369,9 @@ class Email:
         if settlement.hold_reason:
             workspace = claim.due.workspace_id
             await self._steps.hold_mailbox(workspace, ready.mailbox.id, settlement.hold_reason)
-        if not carried.data_began:  # else the journal has told them
-            settlement = replace(settlement, fields={**ready.draft.facts, **settlement.fields})
-        self._steps.settle(carried, settlement, ready.recipient)
+        # Once DATA began, the journal has the facts.
+        facts = ready.draft.told if carried.data_began else ready.draft.facts
+        self._steps.settle(carried, settlement.with_facts(facts), ready.recipient)
 
     def freed(self, size: int) -> None:
         """A mail with attachments has ended."""
@@ -388,6 +388,7 @@ class _Letter:
     ready: Ready
     transmission: Transmission
     heavy: bool
+    span: tracing.Span
     began: float = field(default_factory=time.perf_counter)
 
     @property
@@ -403,12 +404,19 @@ class _Letter:
 
     async def ended(self, result: Outcome | Busy | Exception) -> None:
         metrics.SMTP_SECONDS.observe(time.perf_counter() - self.began)
+        self.span.note(answer=type(result).__name__)
+        self.span.end()
         if self.heavy:
             self.email.freed(len(self.envelope.data))
         if isinstance(result, Accepted):
             metrics.COPIES_LEFT_OUT.labels("refused").inc(result.copies_refused)
         with self.carried:
             await self.email.ended(self.carried, self.ready, self.transmission, result)
+
+
+def _smtp_span(claim: Claim, ready: Ready) -> tracing.Span:
+    due, mailbox = claim.due, ready.mailbox.id
+    return tracing.begin("smtp", parent=claim.traceparent, dispatch_id=due.dispatch_id, mailbox_id=mailbox)
 
 
 class _Smtp(Protocol):
@@ -485,7 +493,7 @@ def limited_of(
     return Limited(mailbox.id, caps, number_key(number.id) if number and number.limits.any else None)
 
 
-def stage_facts(read: Read, index: int, channel: Channel) -> Document:
+def stage_facts(read: Read, claim: Claim, index: int, stage: Stage) -> Document:
     """What a delivery says of its stage and enrollment, for those who read it without them."""
     enrollment = read.current
     return {
@@ -496,7 +504,8 @@ def stage_facts(read: Read, index: int, channel: Channel) -> Document:
         "owner_id": enrollment.owner_id,
         "mailbox_id": enrollment.mailbox_id,
         "is_test": enrollment.is_test,
-        "channel": channel.value,
+        "channel": stage.channel.value,
+        **read.variant_facts(claim, stage),
     }
 
 

@@ -58,7 +58,7 @@ class Manual:
         found = read.plan.stage(claim.due.stage_id)
         if found is None:  # the enrollment was migrated since the read before
             return model.released(now, model.Withdrawal.NOT_CURRENT)
-        index, stage = found
+        index, stage = found[0], read.worded(found[1])
         try:
             task = _task(read, stage, values, now)
         except TemplateError as error:
@@ -67,7 +67,7 @@ class Manual:
                 extra=fields("sender.unrenderable", dispatch_id=claim.due.dispatch_id, error=str(error)),
             )
             return model.rejected(now, "template", str(error))
-        return model.task_opened(now, task, stage_facts(read, index, stage.channel))
+        return model.task_opened(now, task, stage_facts(read, claim, index, stage))
 
 
 def _values(

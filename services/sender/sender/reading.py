@@ -1,7 +1,7 @@
 """Step 2, the read: the truth about a claim's enrollment, with the age that every later step looks at."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -13,9 +13,10 @@ from chassis.secrets import Secrets
 from chassis.telemetry import fields
 from chassis.together import Together
 from chassis.unsubscribing import sender_value
+from chassis.variants import chosen, comparison_id
 from segue_contracts.message import Channel
-from segue_contracts.sequence import SequenceDocument, SequenceError, Stage, parse_sequence
-from sender.model import Claim, Withdrawal, judge_read
+from segue_contracts.sequence import SequenceDocument, SequenceError, Stage, Variant, parse_sequence
+from sender.model import Claim, Document, Withdrawal, judge_read
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ class Truths(Protocol):
     ) -> set[str]: ...
     async def suppressed(self, workspaces: Iterable[UUID], ids: Iterable[str]) -> set[str]: ...
     async def versions(self, workspaces: Iterable[UUID], ids: Iterable[str]) -> dict[str, VersionView]: ...
+    async def winners(self, workspaces: Iterable[UUID], ids: Iterable[UUID]) -> dict[UUID, str]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +48,20 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A version of a sequence, parsed; kept, because versions never change."""
+    """A version of a sequence, parsed; kept, because versions never change.
+
+    `comparisons`: by the stages that have variants.
+    """
 
     document: SequenceDocument
+    comparisons: Mapping[str, UUID]
+
+    @classmethod
+    def of(cls, version: VersionView) -> "Plan":
+        """Raises SequenceError."""
+        document = parse_sequence(version.document)
+        ids = {stage.id: comparison_id(version.sequence_id, stage) for stage in document.stages}
+        return cls(document, {stage_id: each for stage_id, each in ids.items() if each is not None})
 
     def stage(self, stage_id: str) -> tuple[int, Stage] | None:
         """The stage and its position, if this version has it."""
@@ -63,7 +76,7 @@ class Read:
     """What was read for one claim; `at` is the monotonic time just before the reading began.
 
     `withdrawal` is None for go; then `enrollment` is there. `plan` is None where the version is missing or
-    can't be read.
+    can't be read. `variant`: which words of the stage the person gets, where it has variants.
     """
 
     at: float
@@ -71,6 +84,20 @@ class Read:
     enrollment: EnrollmentView | None
     person: PersonView | None
     plan: Plan | None
+    variant: Variant | None = None
+
+    def worded(self, stage: Stage) -> Stage:
+        """The stage in the person's words."""
+        return stage if self.variant is None else stage.worded(self.variant)
+
+    def variant_facts(self, claim: Claim, stage: Stage) -> Document:
+        """What the delivery says of the variant: none where somebody wrote other words for this person alone,
+        so that they count for no variant.
+        """
+        if self.variant is None and claim.earlier.variant is None:
+            return {}
+        is_own = stage.id in self.current.edits
+        return {"variant": None if self.variant is None or is_own else self.variant.id}
 
     @property
     def current(self) -> EnrollmentView:
@@ -106,13 +133,15 @@ class Reader:
         people = await self._store.people(workspaces, (e.person_id for e in enrollments.values()))
         plans = await self._plans_of(workspaces, enrollments.values())
         found = [self._gather(look, enrollments, people, plans) for look in looks]
+        compared = {each.comparison for each in found if each.comparison is not None}
+        winners = await self._store.winners(workspaces, compared) if compared else {}
         holds = await self._store.active_holds(
             workspaces, (hold for f in found for hold in f.hold_ids), self._clock.now()
         )
         suppressed = await self._store.suppressed(
             workspaces, (each for f in found for each in f.suppression_ids)
         )
-        return [self._judged(at, each, holds, suppressed) for each in found]
+        return [self._judged(at, each, holds, suppressed, winners) for each in found]
 
     def _gather(
         self,
@@ -158,7 +187,7 @@ class Reader:
             for name, view in (await self._store.versions(workspaces, missing)).items():
                 # One version that can't be read must not stop the others of the batch: its own are put off.
                 try:
-                    self._plans[name] = Plan(parse_sequence(view.document))
+                    self._plans[name] = Plan.of(view)
                 except SequenceError:
                     log.exception("a version can't be read", extra=fields("sender.bad_version", version=name))
         plans = {name: self._plans[name] for name in wanted if name in self._plans}
@@ -166,7 +195,14 @@ class Reader:
             del self._plans[next(iter(self._plans))]
         return plans
 
-    def _judged(self, at: float, found: "_Found", holds: set[str], suppressed: set[str]) -> Read:
+    def _judged(
+        self,
+        at: float,
+        found: "_Found",
+        holds: set[str],
+        suppressed: set[str],
+        winners: Mapping[UUID, str],
+    ) -> Read:
         withdrawal = judge_read(
             found.look.claim.due,
             found.enrollment,
@@ -174,7 +210,7 @@ class Reader:
             suppressed=not suppressed.isdisjoint(found.suppression_ids),
             now=self._clock.now(),
         )
-        return Read(at, withdrawal, found.enrollment, found.person, found.plan)
+        return Read(at, withdrawal, found.enrollment, found.person, found.plan, found.variant(winners))
 
 
 def suppressions_of(
@@ -200,6 +236,20 @@ class _Found:
     plan: Plan | None
     hold_ids: tuple[str, ...]
     suppression_ids: tuple[str, ...]
+
+    @property
+    def comparison(self) -> UUID | None:
+        """What says whether one of the stage's variants has won."""
+        return self.plan.comparisons.get(self.look.claim.due.stage_id) if self.plan else None
+
+    def variant(self, winners: Mapping[UUID, str]) -> Variant | None:
+        """The variant of the claim's stage."""
+        claim = self.look.claim
+        stage = self.plan.stage(claim.due.stage_id) if self.plan else None
+        if stage is None or self.comparison is None or stage[1].variants is None:
+            return None
+        winner = winners.get(self.comparison)
+        return chosen(stage[1].variants, claim.due.dispatch_id, winner=winner, kept=claim.earlier.variant)
 
 
 def channel_of(read: Read, stage_id: str) -> Channel | None:

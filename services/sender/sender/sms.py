@@ -4,13 +4,13 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
-from chassis import faults
+from chassis import faults, tracing
 from chassis.documents import MailboxView, SmsNumberView, WorkspaceLimits, WorkspaceView
 from chassis.errors import Retry
 from chassis.numbers import choose_number
@@ -20,10 +20,9 @@ from chassis.telemetry import fields
 from chassis.templates import TemplateError, compile_template
 from chassis.tokens import token_values
 from chassis.zones import ZONE_NAMES
-from segue_contracts.message import Channel
 from sender import model
 from sender.email import MISSING_SECONDS, Misconfigured, Unrenderable, limited_of, stage_facts
-from sender.model import Claim, Settlement
+from sender.model import Claim
 from sender.reading import Plan, Read
 from sender.settings import SenderSettings
 from sender.slots import Limited, Slots, Spends
@@ -162,7 +161,7 @@ class Sms:
         if segments > most:
             raise Unrenderable("too_long", f"the text takes {segments} segments; at most {most} are sent")
         facts = {
-            **stage_facts(read, index, Channel.SMS),
+            **stage_facts(read, claim, index, read.plan.document.stages[index]),
             "recipient": recipient.e164,
             "text": text,
             "segments": segments,
@@ -175,7 +174,7 @@ class Sms:
         found = plan.stage(claim.due.stage_id)
         assert found is not None, "the channel was found in it"
         assert material.mailbox is not None, "asked before"
-        index, stage = found
+        index, stage = found[0], read.worded(found[1])
         mailbox, workspace = material.mailbox, material.workspace
         values = token_values(
             read.person.prospect if read.person else {},
@@ -252,7 +251,12 @@ class Sms:
             return
         if not await self._may_begin(carried, read, ready):
             return
-        answer = await self._http.post(provider, request)
+        due = claim.due
+        with tracing.working(
+            tracing.begin("sms", parent=claim.traceparent, dispatch_id=due.dispatch_id)
+        ) as span:
+            answer = await self._http.post(provider, request)
+            span.note(answer=answer.said.value)
         carried.answered = True
         if answer.said is Said.ACCEPTED:
             await faults.point("sender.after_250")
@@ -260,7 +264,7 @@ class Sms:
         again = self._again(answer, moment)
         repeatable = provider.is_repeatable(number)
         settlement = model.after_sms(answer, claim.earlier, moment, again, repeatable=repeatable)
-        self._steps.settle(carried, settlement, ready.text.to)
+        self._steps.settle(carried, settlement.with_facts(ready.draft.told), ready.text.to)
 
     async def _may_begin(self, carried: Carried, read: Read, ready: Ready) -> bool:
         """Steps 4 and 5; settled, or somebody else's, where not."""
@@ -283,12 +287,8 @@ class Sms:
         if settlement is None:
             carried.lost("journal")
         else:
-            self._settle_with_facts(carried, settlement, ready)
+            self._steps.settle(carried, settlement.with_facts(ready.draft.facts), ready.text.to)
         return False
-
-    def _settle_with_facts(self, carried: Carried, settlement: Settlement, ready: Ready) -> None:
-        told = replace(settlement, fields={**ready.draft.facts, **settlement.fields})
-        self._steps.settle(carried, told, ready.text.to)
 
     def _again(self, answer: SmsAnswer, moment: model.Moment) -> datetime:
         if answer.retry_after is None:

@@ -1,11 +1,11 @@
 """What changed between two versions of a sequence: field by field, stage by stage; pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from typing import Any, Final, Literal
 
-from api.dashboard.sheet import DOCUMENT_BOXES, STAGE_BOXES, Box, when_text
+from api.dashboard.sheet import DOCUMENT_BOXES, STAGE_BOXES, VARIANT_BOXES, Box, when_text
 
 Data = Mapping[str, Any]
 What = Literal["same", "removed", "added"]
@@ -84,16 +84,33 @@ def _stages(before: Sequence[Data], after: Sequence[Data]) -> Iterator[StageChan
     for place, stage in enumerate(after, 1):
         stage_id, channel = stage["id"], stage["channel"]
         if stage_id not in was:
-            changes = tuple(_changes(STAGE_BOXES, {"id": stage_id, "channel": channel}, stage))
+            bare = {"id": stage_id, "channel": channel}
+            changes = (*_changes(STAGE_BOXES, bare, stage), *_variants(bare, stage))
             yield StageChange(stage_id, "added", place, channel, changes)
             continue
-        changes = (*_changes(STAGE_BOXES, was[stage_id], stage), *_condition(was[stage_id], stage))
+        before_it = was[stage_id]
+        changes = (
+            *_changes(STAGE_BOXES, before_it, stage),
+            *_variants(before_it, stage),
+            *_condition(before_it, stage),
+        )
         if changes or stage_id in moved:
             what: Literal["moved", "changed"] = "moved" if stage_id in moved else "changed"
             yield StageChange(stage_id, what, place, channel, changes)
     for place, stage in enumerate(before, 1):
         if stage["id"] not in ids_now:
             yield StageChange(stage["id"], "removed", place, stage["channel"])
+
+
+def _variants(before: Data, after: Data) -> Iterator[Change]:
+    was, now = ({each["id"]: each for each in stage.get("variants") or ()} for stage in (before, after))
+    names = ", ".join(was), ", ".join(now)
+    if set(was) != set(now):
+        yield Change("variants", *names)
+    for name in dict.fromkeys([*was, *now]):
+        same_name = {"id": name}  # what came or went as a whole is told above
+        for change in _changes(VARIANT_BOXES, was.get(name, same_name), now.get(name, same_name)):
+            yield replace(change, field=f"variant {name}, {change.field}")
 
 
 def _moved(before: Sequence[str], after: Sequence[str]) -> set[str]:

@@ -36,6 +36,7 @@ _GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "sees": ("access", "tags", "tokens"),
     "limits": ("limits", "stop", "tracking"),
 }
+_PLACE: Final = re.compile(r"^([0-9]{1,4})(?:\.([0-9]{1,2}))?$")
 _PEOPLE_TO_CHOOSE: Final = 20
 _SHOWN_AT_ONCE: Final = 100
 
@@ -151,9 +152,9 @@ def _press(sheet: Sheet, verb: str, what: str) -> None:
     """What a button does to the stages; unknown ones do nothing."""
     if verb == "add" and what in set(Channel):
         sheet.add(what)
-    if not (what.isascii() and what.isdigit()):
+    place, variant = _place_of(what)
+    if place is None:
         return
-    place = int(what[:4])
     match verb:
         case "up":
             sheet.move(place, -1)
@@ -167,6 +168,19 @@ def _press(sheet: Sheet, verb: str, what: str) -> None:
             sheet.remove(place, is_removed=False)
         case "preview" if place < len(sheet.stages):
             sheet.stages[place].is_open = True
+        case "vary" if place < len(sheet.stages):
+            sheet.stages[place].add_variant()
+        case "unvary" | "revary" if place < len(sheet.stages) and variant is not None:
+            if variant < len(sheet.stages[place].variants):
+                sheet.stages[place].variants[variant].is_removed = verb == "unvary"
+
+
+def _place_of(word: str) -> tuple[int | None, int | None]:
+    """Of `3` the stage, of `3.1` the stage and the variant that are meant."""
+    found = _PLACE.match(word)
+    if found is None:
+        return None, None
+    return int(found[1]), int(found[2]) if found[2] else None
 
 
 # ---- saving -------------------------------------------------------------------------------------------
@@ -306,6 +320,7 @@ def _cards(sheet: Sheet, errors: Iterable[str]) -> list[Card]:
             is_first=number == 1,
             is_reply=_is_reply(sheet, place),
             zone=sheet.fields["timing.zone"],
+            variants=len(stage.present()),
         )
         is_open = stage.is_open or place in wrong
         cards.append(Card(place, number, stage, said, is_open, place in wrong))
@@ -372,7 +387,7 @@ async def _people(visit: Visit, opened: Opened) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """One stage as somebody would get it; `trouble`: why not.
+    """One stage, or one of its variants, as somebody would get it; `trouble`: why not.
 
     `subject` and `words` are in pieces, each with whether it is a token that is missing.
     """
@@ -380,6 +395,7 @@ class Preview:
     place: int
     person: str
     values: str
+    variant: int | None = None
     stage_id: str = ""
     subject: tuple[tuple[str, bool], ...] = ()
     words: tuple[tuple[str, bool], ...] = ()
@@ -389,20 +405,22 @@ class Preview:
 
 
 async def _preview(visit: Visit, sheet: Sheet, fields: Mapping[str, Any]) -> Preview:
-    place = _previewed(sheet, fields)
+    place, variant = _previewed(sheet, fields)
     person, values = str(fields.get("preview.person", "")), str(fields.get("preview.values", EXAMPLE))
     if place is None:
         return Preview(0, person, values, trouble="Add a stage to see how it reads.")
-    stage = sheet.stages[place].fields
+    stage = _worded(sheet.stages[place], variant)
+    asked = _asked(sheet, place, stage, person, values)
     try:
-        answer: PreviewAnswer = await visit.ask("POST /v1/preview", _asked(sheet, place, person, values))
+        answer: PreviewAnswer = await visit.ask("POST /v1/preview", asked)
     except Problem as problem:
-        return Preview(place, person, values, stage["id"], trouble=_why(problem))
+        return Preview(place, person, values, variant, stage["id"], trouble=_why(problem))
     subject = reply_subject(answer.subject) if answer.subject and _is_reply(sheet, place) else answer.subject
     return Preview(
         place,
         person,
         values,
+        variant,
         stage["id"],
         marked(subject or "", answer.missing),
         marked(answer.text or "", answer.missing),
@@ -411,20 +429,32 @@ async def _preview(visit: Visit, sheet: Sheet, fields: Mapping[str, Any]) -> Pre
     )
 
 
-def _previewed(sheet: Sheet, fields: Mapping[str, Any]) -> int | None:
-    """The stage that was chosen, by its button or in the panel, else the first."""
+def _previewed(sheet: Sheet, fields: Mapping[str, Any]) -> tuple[int | None, int | None]:
+    """The stage, and its variant, that were chosen, by a button or in the panel, else the first stage."""
     verb, _, what = str(fields.get("do", "")).partition(":")
     word = what if verb == "preview" and what else str(fields.get("preview.stage", ""))
     there = [place for place, stage in enumerate(sheet.stages) if not stage.is_removed]
-    chosen = int(word[:4]) if word.isascii() and word.isdigit() else -1
-    return chosen if chosen in there else next(iter(there), None)
+    place, variant = _place_of(word)
+    if place not in there:
+        return next(iter(there), None), None
+    variants = [n for n, each in enumerate(sheet.stages[place].variants) if not each.is_removed]
+    return place, variant if variant in variants else None
 
 
-def _asked(sheet: Sheet, place: int, person: str, values: str) -> dict[str, Any]:
-    stage = sheet.stages[place].fields
+def _worded(stage: StageSheet, variant: int | None) -> dict[str, str]:
+    """The stage's fields in the words of one of its variants."""
+    if variant is None:
+        return stage.fields
+    own = stage.variants[variant].fields
+    body = ("text", "html") if own["text"] or own["html"] else ()
+    names = [*body, *(["subject"] if own["subject"] else [])]
+    return {**stage.fields, **{name: own[name] for name in names}, "id": f"{stage.fields['id']}, {own['id']}"}
+
+
+def _asked(sheet: Sheet, place: int, stage: Mapping[str, str], person: str, values: str) -> dict[str, Any]:
     mailbox = sheet.fields["mailbox"].split("\n")[0]
     return {
-        "subject": _subject(sheet, place) or None,
+        "subject": (_thread_subject(sheet, place) if _is_reply(sheet, place) else stage["subject"]) or None,
         "text": stage["text"] or None,
         "html": stage.get("html") or None,
         "tokens": read_tokens(sheet.fields["tokens"]),
@@ -434,12 +464,14 @@ def _asked(sheet: Sheet, place: int, person: str, values: str) -> dict[str, Any]
     }
 
 
-def _subject(sheet: Sheet, place: int) -> str:
-    """The stage's own subject, or that of the thread which it goes on with."""
-    if not _is_reply(sheet, place):
-        return sheet.stages[place].fields["subject"]
+def _thread_subject(sheet: Sheet, place: int) -> str:
+    """The subject of the thread that a reply goes on with: where it has variants, the first one's."""
     openers = [each for each in _mails_before(sheet, place) if not _is_reply(sheet, each)]
-    return sheet.stages[openers[-1]].fields["subject"] if openers else ""
+    if not openers:
+        return ""
+    opener = sheet.stages[openers[-1]]
+    first = next((n for n, each in enumerate(opener.variants) if not each.is_removed), None)
+    return _worded(opener, first)["subject"]
 
 
 def _why(problem: Problem) -> str:

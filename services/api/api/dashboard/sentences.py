@@ -20,10 +20,12 @@ ACTS: Final[Mapping[str, str]] = {
 _OVERDUE: Final[Mapping[str, str]] = {"skip": "left out", "notify": "and you are told"}
 
 
-def sentence(fields: Mapping[str, str], *, is_first: bool, is_reply: bool, zone: str = "") -> str:
+def sentence(
+    fields: Mapping[str, str], *, is_first: bool, is_reply: bool, zone: str = "", variants: int = 0
+) -> str:
     """`3 business days later, between 09:00 and 11:00 their time, send an e-mail in the same thread.`
 
-    `fields`: the stage's as they stand in the form; `zone`: the sequence's own.
+    `fields`: the stage's as they stand in the form; `zone`: the sequence's own; `variants`: how many it has.
     """
     own_zone = fields.get("zone") or zone
     parts = [
@@ -31,6 +33,7 @@ def sentence(fields: Mapping[str, str], *, is_first: bool, is_reply: bool, zone:
         *_at(fields.get("at", ""), "" if own_zone == grammar.PROSPECT else own_zone),
         *_on(fields.get("weekdays", "")),
         _act(fields, is_reply=is_reply),
+        *([f"in one of {variants} variants"] if variants else ()),
         *_unless(fields),
         *_overdue(fields),
     ]

@@ -13,16 +13,20 @@ from typing import Any, Final
 from pydantic import BaseModel
 
 from segue_contracts.message import Channel
-from segue_contracts.sequence import SequenceDocument, Stage
+from segue_contracts.sequence import SequenceDocument, Stage, Variant
 from segue_contracts.timing import NONE, PROSPECT, SENDER
 
 Data = Mapping[str, Any]
 
 _HOURS = re.compile(r"^(.*?)\s+(\d.*)$")
 _STAGE_FIELD = re.compile(r"^stages\.(\d{1,4})\.([a-z_.]+)$")
+_VARIANT_FIELD = re.compile(r"^stages\.(\d{1,4})\.variants\.(\d{1,2})\.([a-z_]+)$")
 _POINTER_STAGE = re.compile(r"^/stages/(\d{1,4})(?:/|$)")
+_POINTER_VARIANT = re.compile(r"^/variants/(\d{1,2})(?:/|$)")
 MAX_FORM_STAGES: Final = 200
+MAX_FORM_VARIANTS: Final = 20
 """More than a document may have, so that it is the contract that refuses too many."""
+_LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +182,16 @@ _STAGE: Final = (
     Box(("reply_to",)),
     Box(("overdue", "after")),
     Box(("overdue", "do")),
+    Box(("winner", "by")),
+    Box(("winner", "after")),
     *_TIMING,
+)
+_VARIANT: Final = (
+    Box(("id",)),
+    Box(("weight",), read=read_number),
+    Box(("subject",), read=str),
+    Box(("text",), read=str),
+    Box(("html",), read=str),
 )
 
 
@@ -188,6 +201,7 @@ def _known_to(model: type[BaseModel], boxes: Iterable[Box]) -> tuple[Box, ...]:
 
 DOCUMENT_BOXES: Final = _known_to(SequenceDocument, _DOCUMENT)
 STAGE_BOXES: Final = _known_to(Stage, _STAGE)
+VARIANT_BOXES: Final = _known_to(Variant, _VARIANT)
 WHEN_KIND, WHEN_WHAT = "when.kind", "when.what"
 OTHER: Final = "other"
 WHENS: Final[Mapping[str, str]] = {
@@ -226,6 +240,20 @@ def read_when(kind: str, what: str, kept: Any) -> Any:
 
 
 @dataclass
+class VariantSheet:
+    """One variant's fields. `origin`: its id in the version that the form was opened with."""
+
+    fields: dict[str, str]
+    origin: str = ""
+    is_removed: bool = False
+
+    @classmethod
+    def of(cls, variant: Data) -> "VariantSheet":
+        """A variant as text."""
+        return cls({box.name: box.text(variant) for box in VARIANT_BOXES}, str(variant.get("id", "")))
+
+
+@dataclass
 class StageSheet:
     """One stage's fields. `origin`: its id in the version that the form was opened with."""
 
@@ -233,23 +261,49 @@ class StageSheet:
     origin: str = ""
     is_open: bool = False
     is_removed: bool = False
+    variants: list[VariantSheet] = field(default_factory=list)
 
     @classmethod
     def of(cls, stage: Data) -> "StageSheet":
         """A stage as text."""
         fields = {box.name: box.text(stage) for box in STAGE_BOXES}
         fields[WHEN_KIND], fields[WHEN_WHAT] = when_text(stage.get("when"))
-        return cls(fields, str(stage.get("id", "")))
+        variants = [VariantSheet.of(each) for each in stage.get("variants") or ()]
+        return cls(fields, str(stage.get("id", "")), variants=variants)
+
+    def present(self) -> list[VariantSheet]:
+        """The variants that are not removed."""
+        return [variant for variant in self.variants if not variant.is_removed]
+
+    def add_variant(self) -> None:
+        """One more at the end; the first one brings along the stage's own words as the other one."""
+        for _ in range(1 if self.present() else 2):
+            taken = {variant.fields["id"] for variant in self.variants}
+            name = next(letter for letter in _LETTERS if letter not in taken)
+            self.variants.append(VariantSheet(VariantSheet.of({"id": name}).fields))
 
     def data(self, kept: Data) -> dict[str, Any]:
         """The stage, over what it was."""
         stage = _filled(STAGE_BOXES, self.fields, kept)
+        self._put_variants(stage, kept)
         when = read_when(self.fields.get(WHEN_KIND, ""), self.fields.get(WHEN_WHAT, ""), kept.get("when"))
         if when is not None:
             stage["when"] = when
         elif kept.get("when") is not None:
             del stage["when"]
         return stage
+
+    def _put_variants(self, stage: dict[str, Any], kept: Data) -> None:
+        was = {variant["id"]: variant for variant in kept.get("variants") or ()}
+        present = self.present()
+        if present:
+            stage["variants"] = [
+                _filled(VARIANT_BOXES, each.fields, was.get(each.origin, {})) for each in present
+            ]
+        elif was:
+            del stage["variants"]
+        if stage.get("winner") is not None and not (present and self.fields.get("winner.by")):
+            del stage["winner"]
 
 
 @dataclass
@@ -271,13 +325,20 @@ class Sheet:
         names = {box.name for box in DOCUMENT_BOXES}
         sheet = cls(dict.fromkeys(names, ""))
         stages: dict[int, dict[str, str]] = {}
+        variants: dict[int, dict[int, dict[str, str]]] = {}
         for name, value in pairs:
             text = lines_of(value)
             if found := _STAGE_FIELD.match(name):
                 _add(stages.setdefault(int(found[1]), {}), found[2], text)
+            elif found := _VARIANT_FIELD.match(name):
+                of_stage = variants.setdefault(int(found[1]), {})
+                _add(of_stage.setdefault(int(found[2]), {}), found[3], text)
             elif name in names:
                 _add(sheet.fields, name, text)
-        sheet.stages = [_posted(fields) for _, fields in sorted(stages.items())[:MAX_FORM_STAGES]]
+        sheet.stages = [
+            _posted(fields, variants.get(place, {}))
+            for place, fields in sorted(stages.items())[:MAX_FORM_STAGES]
+        ]
         return sheet
 
     def data(self, kept: Data) -> dict[str, Any]:
@@ -318,7 +379,8 @@ class Sheet:
             return
         stage = self.stages[place]
         fields = {**stage.fields, "id": self._free_id(stage.fields.get("channel", ""))}
-        self.stages.insert(place + 1, StageSheet(fields, stage.origin, is_open=True))
+        copied = StageSheet(fields, stage.origin, is_open=True, variants=deepcopy(stage.variants))
+        self.stages.insert(place + 1, copied)
 
     def remove(self, place: int, is_removed: bool = True) -> None:
         """Mark a stage as removed, or take that back."""
@@ -336,10 +398,20 @@ def _add(fields: dict[str, str], name: str, text: str) -> None:
     fields[name] = f"{fields[name]}\n{text}" if fields.get(name) else text
 
 
-def _posted(fields: dict[str, str]) -> StageSheet:
+def _posted(fields: dict[str, str], variants: Mapping[int, dict[str, str]]) -> StageSheet:
     known = {*(box.name for box in STAGE_BOXES), WHEN_KIND, WHEN_WHAT}
-    shown = {name: fields.get(name, "") for name in known}
-    return StageSheet(shown, fields.get("origin", ""), bool(fields.get("open")), bool(fields.get("removed")))
+    return StageSheet(
+        {name: fields.get(name, "") for name in known},
+        fields.get("origin", ""),
+        bool(fields.get("open")),
+        bool(fields.get("removed")),
+        [_posted_variant(each) for _, each in sorted(variants.items())[:MAX_FORM_VARIANTS]],
+    )
+
+
+def _posted_variant(fields: dict[str, str]) -> VariantSheet:
+    shown = {box.name: fields.get(box.name, "") for box in VARIANT_BOXES}
+    return VariantSheet(shown, fields.get("origin", ""), bool(fields.get("removed")))
 
 
 def _filled(boxes: Sequence[Box], texts: Mapping[str, str], kept: Data) -> dict[str, Any]:
@@ -395,8 +467,19 @@ def field_of(pointer: str, sheet: Sheet) -> str:
     below = pointer[found.end(1) :]
     if below.startswith("/when"):
         return f"{here}.{WHEN_KIND}"
+    if below.startswith("/variants"):
+        return f"{here}.{_variant_field(below, sheet.stages[sheet.place(int(found[1]))])}"
     name = _nearest(below, {box.name for box in STAGE_BOXES})
     return f"{here}.{name}" if name else here
+
+
+def _variant_field(below: str, stage: StageSheet) -> str:
+    found = _POINTER_VARIANT.match(below)
+    places = [place for place, variant in enumerate(stage.variants) if not variant.is_removed]
+    if found is None or int(found[1]) >= len(places):
+        return "variants"
+    name = _nearest(below[found.end(1) :], {box.name for box in VARIANT_BOXES})
+    return f"variants.{places[int(found[1])]}.{name or 'id'}"
 
 
 def _nearest(pointer: str, names: Iterable[str]) -> str:
