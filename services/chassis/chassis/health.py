@@ -15,7 +15,7 @@ from aiohttp import web
 from chassis.clock import Clock
 from chassis.errors import Retry
 from chassis.settings import HttpSettings
-from chassis.telemetry import exposition, fields
+from chassis.telemetry import exposition, fields, gauge
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +25,12 @@ Check = Callable[[], Awaitable[str | None] | str | None]
 MAX_SKEW_SECONDS = 5.0
 CHECK_SECONDS = 3.0
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+FAILING = gauge(
+    "segue_check_failing", "1 while this readiness check names a reason; each scrape asks", ["check"]
+)
+SKEW = gauge("segue_clock_skew_seconds", "Between the unscaled clock and mongod's, at the last answer")
+MONGODB = gauge("segue_mongodb_connected", "1 while mongod answers, 0 while it does not")
 
 
 class TellsTime(Protocol):
@@ -73,6 +79,12 @@ class Health:
         """Reasons by check; empty when ready. A check that takes too long or raises is a reason too."""
         return self.unstarted() or await self._reasons(self._ready)
 
+    async def observe(self) -> None:
+        """Put into the metrics what the readiness checks say now."""
+        reasons = await self.unready()
+        for name in self._ready:
+            FAILING.labels(name).set(name in reasons)
+
     async def notes(self) -> dict[str, str]:
         """What is wrong without making the process unready, by check."""
         return await self._reasons(self._noted)
@@ -96,12 +108,20 @@ class Health:
 def clock_check(database: TellsTime, clock: Clock) -> Check:
     """Not ready while the unscaled clock is more than 5 s off mongod's, which leases are compared with."""
 
+    MONGODB.set(1)  # nobody gets a database that has not answered
+
     async def check() -> str | None:
         try:
             server_time = await database.server_time()
         except Retry:
+            MONGODB.set(0)
             return "the database can't be reached"
+        except asyncio.CancelledError:  # a check has less time than the driver, which waits for an election
+            MONGODB.set(0)
+            raise
         skew = abs((server_time - clock.real_now()).total_seconds())
+        MONGODB.set(1)
+        SKEW.set(skew)
         return f"the clock is {skew:.0f} s off the database's" if skew > MAX_SKEW_SECONDS else None
 
     return check
@@ -123,6 +143,7 @@ def add_routes(app: web.Application, health: Health) -> None:
         return _answer(await health.unready(), await health.notes())
 
     async def metrics(_: web.Request) -> web.Response:
+        await health.observe()
         return web.Response(body=exposition(), headers={"Content-Type": METRICS_TYPE})
 
     app.router.add_get("/health/startup", startup)
