@@ -1,0 +1,1 @@
+"""What operators deploy, held against what the services are: manifests, rights, images."""
