@@ -68,10 +68,11 @@ class Desk:
         await page.wait_for_selector("nav.rail")
         return page
 
-    async def serious(self, page: Page) -> list[str]:
-        """What axe finds serious or critical on a page, as `rule: where`."""
-        await page.evaluate(self.axe)
-        found = await page.evaluate("axe.run()")
+    async def serious(self, page: Page, *rules: str) -> list[str]:
+        """What axe finds serious or critical on a page, by these of its rules or by all, as `rule: where`."""
+        if not await page.evaluate("'axe' in window"):
+            await page.evaluate(self.axe)
+        found = await page.evaluate("axe.run", {"runOnly": list(rules)} if rules else {})
         return [
             f"{each['id']}: {node['target']}"
             for each in found["violations"]

@@ -93,3 +93,21 @@ async def test_what_was_refused_or_timed_out_is_still_a_draft(desk: Any) -> None
     await page.wait_for_selector("nav.rail")
     await page.goto(desk.url("/sequences/new"))
     await expect(page.get_by_label("Name", exact=True)).to_have_value("Berlin, remote")
+
+
+async def test_writing_in_a_variant_shows_that_one(desk: Any) -> None:
+    page = await at_a_new_one(desk)
+    await page.get_by_label("Subject").fill("Hi")
+    await page.get_by_label("Text", exact=True).fill("Hello {{first_name}}")
+    await page.locator(".stage summary", has_text="Variants").click()
+    await page.get_by_role("button", name="Add a variant").click()
+    second = page.get_by_role("group", name="Variant b")
+    await second.get_by_label("Its subject").fill("Dear {{first_name}}")
+    shown = page.locator("#preview")
+    await expect(shown.locator(".subject")).to_have_text("Dear Priya")
+    await expect(shown).to_contain_text("Hello Priya")
+    await page.get_by_role("group", name="Variant a").get_by_label("Its subject").focus()
+    await expect(shown.locator(".subject")).to_have_text("Hi")
+    await page.get_by_role("button", name="Remove variant a").click()
+    await expect(page.get_by_text("Removed: a.")).to_be_visible()
+    await expect(second.get_by_label("Its subject")).to_have_value("Dear {{first_name}}")

@@ -1,84 +1,52 @@
-"""What holds on every page, in a real Chromium."""
+"""What holds on every page, in a real Chromium, with a week's work on them."""
 
+from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.stack
+from api.testing import Served
+from stack.scene import PAGES, Scene, scene
 
-MAILBOX = {"address": "ana@ourco.example", "smtp": {"host": "127.0.0.1", "port": 2525, "security": "none"}}
-STAGES = [{"id": "hello", "channel": "email", "subject": "Hi", "text": "Hello"}]
-PAGES = (
-    "/",
-    "/tasks",
-    "/tasks?tab=everybody",
-    "/doubts",
-    "/sequences",
-    "/sequences/{sequence}",
-    "/sequences/{sequence}/sharing",
-    "/sequences/{sequence}/archive",
-    "/sequences/{sequence}/enroll",
-    "/sequences/new",
-    "/sequences/{sequence}/edit",
-    "/sequences/{sequence}/versions",
-    "/sequences/{sequence}/apply",
-    "/stats",
-    "/mailboxes",
-    "/mailboxes/new",
-    "/suppressions",
-    "/settings",
-    "/settings/workspace",
-    "/settings/keys",
-    "/reference",
-    "/reference/webhooks",
-)
+pytestmark = [pytest.mark.stack, pytest.mark.slow]
+
 MAX_PAGE_BYTES = 100 * 1024
+DESK = {"width": 1280, "height": 800}
 PHONE = {"width": 390, "height": 844}
-
-
-async def a_sequence(desk: Any) -> str:
-    await desk.served.call("POST", "/v1/mailboxes", MAILBOX, status=201)
-    body = {"name": "Backend engineers, Berlin", "tags": ["berlin"], "stages": STAGES}
-    return str((await desk.served.call("POST", "/v1/sequences", body, status=201))["id"])
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_axe_finds_nothing_serious_on_any_page(desk: Any, scheme: str) -> None:
-    sequence = await a_sequence(desk)
-    page = await desk.page(color_scheme=scheme)
-    for path in PAGES:
-        await page.goto(desk.url(path.format(sequence=sequence)))
-        assert await desk.serious(page) == [], path
-
-
-async def test_no_page_is_wider_than_a_phone(desk: Any) -> None:
-    sequence = await a_sequence(desk)
-    page = await desk.page(viewport=PHONE)
-    for path in PAGES:
-        await page.goto(desk.url(path.format(sequence=sequence)))
-        assert await page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], path
-
-
 WEIGHT = """
 [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")]
   .reduce((sum, each) => sum + each.encodedBodySize, 0)
 """
 
 
-async def test_a_first_load_of_any_page_is_under_100_kb(desk: Any) -> None:
-    sequence = await a_sequence(desk)
-    page = await desk.page()
-    for path in PAGES:
-        await page.goto(desk.url(path.format(sequence=sequence)))
-        assert 0 < await page.evaluate(WEIGHT) <= MAX_PAGE_BYTES, path
+@pytest.fixture
+async def week(mongodb_uri: str, tmp_path: Path) -> AsyncIterator[Scene]:
+    async with scene(mongodb_uri, tmp_path) as week:
+        yield week
 
 
-async def test_keys_lead_through_the_pages(desk: Any) -> None:
-    sequence = await a_sequence(desk)
-    page = await desk.page()
-    await page.keyboard.press("g")
-    await page.keyboard.press("s")
-    await page.wait_for_selector("table.rows")
-    await page.keyboard.press("j")
-    await page.keyboard.press("Enter")
-    await page.wait_for_url(f"**/sequences/{sequence}")
+@pytest.fixture
+def served(week: Scene) -> Served:
+    """The desk is that of the week."""
+    return week.served
+
+
+@pytest.mark.timeout(600)
+async def test_every_page_is_light_keeps_nobody_out_and_fits_a_phone(desk: Any, week: Scene) -> None:
+    page, wrong = await desk.page(), {}
+    for name in PAGES:
+        await page.set_viewport_size(DESK)
+        answer = await page.goto(desk.url(week.path(name)))
+        weight = await page.evaluate(WEIGHT)
+        found = [] if answer.ok and 0 < weight <= MAX_PAGE_BYTES else [f"{answer.status}, {weight} bytes"]
+        await page.emulate_media(color_scheme="light")
+        found += await desk.serious(page)
+        await page.emulate_media(color_scheme="dark")
+        found += [f"dark: {each}" for each in await desk.serious(page, "color-contrast")]
+        await page.set_viewport_size(PHONE)
+        width = await page.evaluate("document.documentElement.scrollWidth")
+        found += [f"{width} px wide"] if width > PHONE["width"] else []
+        if found:
+            wrong[name] = found
+    assert wrong == {}

@@ -1,4 +1,4 @@
-"""A sequence's page while it updates by itself, in a real Chromium."""
+"""A sequence's page while it updates by itself, and the keys that lead to it, in a real Chromium."""
 
 from datetime import timedelta
 from typing import Any
@@ -53,3 +53,15 @@ async def test_what_is_ticked_stays_so_while_another_row_changes_and_glows(desk:
     await page.wait_for_selector(f"#e-{other} .pill.waiting")
     assert await page.is_checked(f"#e-{one} input")
     assert not await page.is_checked(f"#e-{other} input")
+
+
+async def test_keys_lead_through_the_pages(desk: Any) -> None:
+    await desk.served.call("POST", "/v1/mailboxes", MAILBOX, status=201)
+    made = await desk.served.call("POST", "/v1/sequences", {"name": "Berlin", "stages": STAGES}, status=201)
+    page = await desk.page()
+    await page.keyboard.press("g")
+    await page.keyboard.press("s")
+    await page.wait_for_selector("table.rows")
+    await page.keyboard.press("j")
+    await page.keyboard.press("Enter")
+    await page.wait_for_url(f"**/sequences/{made['id']}")

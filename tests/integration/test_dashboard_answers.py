@@ -75,6 +75,29 @@ async def test_answers_are_listed_with_what_they_were_taken_for_and_shown_with_w
         assert "Nothing is here yet" in await browser.get("/answers?state=reviewed")
 
 
+async def test_an_answer_names_the_sequences_that_its_reader_may_see(served: Served) -> None:
+    mailbox = {"address": "ana@ourco.example", "smtp": {"host": "127.0.0.1", "port": 2525}}
+    await served.call("POST", "/v1/mailboxes", mailbox, status=201)
+    stages = [{"id": "hello", "channel": "email", "subject": "Hi", "text": "Hello"}]
+    sequences = []
+    for name, access in (("Berlin", "shared"), ("Board", "personal")):
+        body = {"name": name, "stages": stages, "access": access}
+        sequences.append(UUID((await served.call("POST", "/v1/sequences", body, status=201))["id"]))
+    bob = (await served.call("POST", "/v1/users", {"email": "b@ourco.example", "name": "Bob"}, status=201))[
+        "id"
+    ]
+    answer = await an_answer(served, sequences=sequences, owners=[UUID(bob)])
+    assert [each["name"] for each in (await served.call("GET", f"/v1/answers/{answer}"))["sequences"]] == [
+        "Berlin",
+        "Board",
+    ]
+    async with served.browser(UUID(bob)) as browser:
+        for path in ("/answers", f"/answers/{answer}"):
+            page = await browser.get(path)
+            assert f'<a href="/sequences/{sequences[0]}">Berlin</a>' in page
+            assert "Board" not in page
+
+
 async def test_an_answer_is_corrected_or_found_right(served: Served) -> None:
     answer = await an_answer(served)
     async with served.browser() as browser:

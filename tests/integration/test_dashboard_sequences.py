@@ -111,6 +111,30 @@ async def test_the_list_has_yours_and_shared_ones_apart_with_their_numbers(serve
         assert "Archive Open" not in html
 
 
+async def test_the_list_is_ordered_by_name_by_age_and_by_the_last_change(served: Served) -> None:
+    made = {}
+    for name in ("Munich", "Berlin", "Zurich"):
+        made[name] = await a_sequence(served, name)
+        served.clock.advance(minutes=1)
+    await served.call(
+        "PUT", f"/v1/sequences/{made['Berlin']}", {"name": "Berlin", "stages": STAGES, "tags": ["x"]}
+    )
+
+    async def shown(sort: str) -> list[str]:
+        html = await browser.get(f"/sequences?{sort}")
+        return sorted(made, key=lambda name: html.index(f">{name}</a>"))
+
+    async with served.browser() as browser:
+        assert await shown("") == ["Zurich", "Berlin", "Munich"]
+        assert await shown("sort=name") == ["Berlin", "Munich", "Zurich"]
+        assert await shown("sort=changed") == ["Berlin", "Zurich", "Munich"]
+        assert await shown("sort=luck") == ["Zurich", "Berlin", "Munich"]
+    first = await served.call("GET", "/v1/sequences?sort=name&limit=2")
+    second = await served.call("GET", f"/v1/sequences?sort=name&cursor={first['next_cursor']}")
+    names_of = [each["name"] for each in first["items"] + second["items"]]
+    assert names_of == ["Berlin", "Munich", "Zurich"]
+
+
 async def test_a_copy_is_made_from_the_list_and_is_ones_own(served: Served) -> None:
     sequence = await a_sequence(served)
     async with served.browser() as browser:
@@ -193,6 +217,19 @@ async def test_those_ticked_are_paused_and_resumed_again_by_undo(served: Served)
         assert "Paused: 1 person" in html
         assert "Resumed: 1 person" in await undone(browser, html, path)
     assert await commands(served) == [("hold", str(one)), ("lift", str(one))]
+
+
+@pytest.mark.parametrize(("do", "said"), [("stop", "Stopped"), ("mark_replied", "Marked as answered")])
+async def test_those_ticked_are_stopped_and_nobody_else(served: Served, do: str, said: str) -> None:
+    sequence = await a_sequence(served)
+    chosen = [await enroll(served, sequence, each) for each in ("p1", "p2")]
+    await enroll(served, sequence, "p3")
+    async with served.browser() as browser:
+        page = await browser.get(f"/sequences/{sequence}")
+        assert f'name="do" value="{do}"' in page
+        form = {"do": do, "ids": " ".join(map(str, chosen))}
+        assert f"{said}: 2 people" in await browser.post(f"/sequences/{sequence}/people", form)
+    assert sorted(target for _, target in await commands(served)) == sorted(map(str, chosen))
 
 
 async def test_all_in_a_state_are_stopped_at_once(served: Served) -> None:

@@ -31,6 +31,7 @@ SECTIONS = (
     "/settings/keys",
     "/settings/tokens",
     "/settings/signing",
+    "/settings/webhooks",
     "/settings/webhook",
     "/settings/attachments",
     "/settings/audit",
@@ -47,6 +48,7 @@ CHANGES: tuple[tuple[str, dict[str, str]], ...] = (
     ("/settings/holidays", {"first": "2027-12-24"}),
     ("/settings/people", {"email": "x@ourco.example", "name": "X", "role": "member"}),
     ("/settings/keys", {"name": "k", "scopes": "read"}),
+    ("/settings/webhooks", {"url": "https://ats.ourco.example/segue", "events": "*"}),
     ("/settings/tokens", {"name": "notice", "type": "text", "scope": "person"}),
 )
 
@@ -478,6 +480,73 @@ async def test_a_webhook_is_set_with_a_secret_shown_once_and_removed(served: Ser
         assert "nothing" not in await browser.post(at, {"url": "ftp://x"}, status=422)
         await browser.post(f"{at}/remove")
     await served.call("GET", "/v1/workspace/task-webhook", status=404)
+
+
+WEBHOOK = {
+    "url": "https://ats.ourco.example/segue",
+    "events": "answer.*\r\nmailbox.*",
+    "description": "The ATS",
+}
+
+
+async def test_a_webhook_is_added_changed_switched_off_and_deleted(served: Served) -> None:
+    at = "/settings/webhooks"
+    async with served.browser() as browser:
+        assert "No program hears of events yet" in await browser.get(at)
+        page = await browser.post(at, {**WEBHOOK, "events": "answers"}, status=422)
+        assert "is no event" in page
+        assert WEBHOOK["url"] in page
+        first = await browser.post(at, WEBHOOK)
+        [hook] = (await served.call("GET", "/v1/webhooks"))["items"]
+        one = f"{at}/{hook['id']}"
+        assert hook["events"] == ["answer.*", "mailbox.*"]
+        [secret] = re.findall(r'class="secret">(whsec_[^<]+)<', first)
+        assert "whsec_" not in await browser.get(one)
+        assert re.findall(r'class="secret">(whsec_[^<]+)<', await browser.post(f"{one}/rotate")) != [secret]
+        await undone(browser, await browser.post(one, {**WEBHOOK, "events": "*"}))
+        assert "switched off" in await browser.post(f"{one}/disable")
+        assert ">Send a test<" not in await browser.get(one)
+        assert "disabled" in await browser.post(f"{one}/test", status=409)
+        assert ">The ATS<" in await browser.post(f"{one}/enable")
+        assert (await served.call("GET", f"/v1/webhooks/{hook['id']}")) == hook
+        assert "No program hears of events yet" in await browser.post(f"{one}/delete")
+
+
+async def test_what_was_posted_to_a_webhook_is_shown_and_sent_again(served: Served) -> None:
+    async with served.browser() as browser:
+        await browser.post("/settings/webhooks", WEBHOOK)
+        [hook] = (await served.call("GET", "/v1/webhooks"))["items"]
+        one = f"/settings/webhooks/{hook['id']}"
+        for _ in range(2):
+            assert "webhook.test" in await browser.post(f"{one}/test")
+        deliveries = served.database.collection(names.WEBHOOK_DELIVERIES)
+        tried = {"at": served.clock.real_now(), "seconds": 0.25, "status": 503, "error": None}
+        failed = {"$set": {"state": "failed", "attempts": 10, "tries": [tried]}}
+        await deliveries.update_many({"workspace_id": served.workspace}, failed)
+        page = await browser.get(f"{one}?state=failed")
+        assert page.count("answered 503") == 2
+        [delivery, _] = re.findall(r'name="delivery" value="([^"]+)"', page)
+        await browser.post(f"{one}/redeliver", {"delivery": delivery})
+        assert (await browser.get(f"{one}?state=pending")).count("webhook.test") == 1
+        await browser.post(f"{one}/redeliver")
+        assert "Nothing is in this state" in await browser.get(f"{one}?state=failed")
+        await browser.post(f"{one}/redeliver", {"delivery": "no id"}, status=422)
+
+
+async def test_a_webhook_is_seen_by_its_owner_and_admins_only(served: Served) -> None:
+    bob, lea = await a_user(served, "Bob", "member"), await a_user(served, "Lea", "limited")
+    async with served.browser() as browser:
+        await browser.post("/settings/webhooks", WEBHOOK)
+    [hook] = (await served.call("GET", "/v1/webhooks"))["items"]
+    one = f"/settings/webhooks/{hook['id']}"
+    async with served.browser(bob) as browser:
+        assert "No program hears of events yet" in await browser.get("/settings/webhooks")
+        await browser.get(one, status=404)
+        for action in ("", "/disable", "/rotate", "/test", "/redeliver", "/delete"):
+            await browser.post(one + action, WEBHOOK, status=404)
+    async with served.browser(lea) as browser:
+        assert "Your role only reads: ask Ana" in await browser.get("/settings/webhooks")
+        await browser.get(one, status=403)
 
 
 async def test_files_are_uploaded_and_deleted(served: Served) -> None:

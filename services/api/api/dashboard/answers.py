@@ -1,8 +1,7 @@
 """The inbox of answers: what people wrote, what it was taken for and why, and a word that puts it right."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
-from uuid import UUID
 
 from aiohttp import web
 
@@ -42,7 +41,6 @@ async def inbox(visit: Visit) -> web.StreamResponse:
         query["owner"] = "me"
     shown = {**query, "limit": 50} if state not in STATES else {**query, "state": state, "limit": 50}
     rows = await visit.ask("GET /v1/answers", query=shown)
-    sequences = await names_of(visit, {one for each in rows.items for one in each.sequence_ids})
     return visit.page(
         "answers.html",
         title="Answers",
@@ -51,7 +49,6 @@ async def inbox(visit: Visit) -> web.StreamResponse:
         query={**query, "state": state},
         state=state,
         kinds=KINDS,
-        sequences=sequences,
     )
 
 
@@ -99,7 +96,6 @@ async def _shown(visit: Visit, answer: AnswerShown, problem: Problem | None = No
         matched=MATCHES.get(answer.match, answer.match),
         stopped=[_stop(each) for each in answer.stopped],
         held=[(each.reason, each.until) for each in answer.held],
-        sequences=await names_of(visit, answer.sequence_ids),
         problem=problem.details if problem else None,
     )
 
@@ -108,17 +104,6 @@ def _stop(stop: Any) -> tuple[str, str]:
     """Why, and what was stopped, in words."""
     what = {"enrollment": "this sequence", "person": "everything of this person", "company": "the company"}
     return stop.reason, what.get(stop.scope, stop.scope)
-
-
-async def names_of(visit: Visit, sequence_ids: Iterable[UUID]) -> dict[UUID, str]:
-    """What these sequences are called, those that the visitor may see."""
-    found: dict[UUID, str] = {}
-    for each in sequence_ids:
-        try:
-            found[each] = (await visit.ask("GET /v1/sequences/{sequence_id}", sequence_id=each)).name
-        except Problem:
-            continue
-    return found
 
 
 PAGES = (

@@ -23,6 +23,7 @@ SECTIONS: Final = (
     ("/settings/keys", "API keys"),
     ("/settings/tokens", "Tokens"),
     ("/settings/signing", "Signing domains"),
+    ("/settings/webhooks", "Webhooks"),
     ("/settings/webhook", "Task webhook"),
     ("/settings/attachments", "Attachments"),
     ("/settings/audit", "Audit log"),

@@ -132,6 +132,7 @@ async def _shown(
         sequence=sequence,
         waits=[(WAITS.get(each.reason, each.reason), each) for each in sequence.waits],
         is_paused=any(each.scope == "sequence" for each in sequence.waits),
+        has_variants=any(stage.get("variants") for stage in sequence.latest.document["stages"]),
         look=look,
         content=await fragment(visit, sequence, look),
         here=path + asked,

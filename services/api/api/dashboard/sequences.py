@@ -15,6 +15,7 @@ from api.problems import Problem
 from api.routes.sequences import SequenceRow, SequenceWhole
 
 ROWS: Final = 50
+SORTS: Final = {"created": "newest first", "changed": "changed last", "name": "by name"}
 CHOICES: Final = (
     ("finish", "go on to the end"),
     ("hold", "are paused, until somebody resumes the sequence"),
@@ -29,6 +30,8 @@ async def sequences(visit: Visit) -> web.StreamResponse:
     of = words.get("of", "me") if words.get("of") in dict(tabs) else "me"
     archived = words.get("archived") == "true"
     query = {name: words[name] for name in ("tag", "q") if words.get(name)}
+    if words.get("sort") in SORTS:
+        query["sort"] = words["sort"]
     rows: Rows[SequenceRow] = await visit.ask(
         "GET /v1/sequences", query=_asked(query, of, archived, words.get("cursor"))
     )
@@ -43,6 +46,7 @@ async def sequences(visit: Visit) -> web.StreamResponse:
         cursor=rows.next_cursor,
         query={**query, "of": of, **({"archived": "true"} if archived else {})},
         archived=archived,
+        sorts=SORTS,
         as_of=_as_of(rows.items, visit.zone),
     )
 

@@ -11,6 +11,7 @@ from api.dashboard import (
     doubts,
     editor,
     enroll,
+    erasure,
     mailboxes,
     numbers,
     person,
@@ -26,10 +27,14 @@ from api.dashboard import (
     suppressions,
     tasks,
     today,
+    variants,
     versions,
+    webhooks,
+    workspaces,
 )
 from api.dashboard.badges import Badges, BadgesKey
 from api.dashboard.visit import SECURITY_HEADERS, add_pages
+from api.oidc import ProviderKey
 from api.routing import Api
 
 STATIC: Final[Mapping[str, str]] = {
@@ -45,10 +50,12 @@ PAGES: Final = (
     *sequences.PAGES,
     *editor.PAGES,
     *versions.PAGES,
+    *variants.PAGES,
     *sharing.PAGES,
     *sequence.PAGES,
     *answers.PAGES,
     *person.PAGES,
+    *erasure.PAGES,
     *stats.PAGES,
     *mailboxes.PAGES,
     *numbers.PAGES,
@@ -56,6 +63,8 @@ PAGES: Final = (
     *settings.PAGES,
     *settings_lists.PAGES,
     *settings_people.PAGES,
+    *webhooks.PAGES,
+    *workspaces.PAGES,
     *enroll.PAGES,
 )
 _FILES: Final = Path(__file__).parents[1] / "static"
@@ -65,7 +74,7 @@ def add_dashboard(app: web.Application, api: Api) -> None:
     """Serve the dashboard."""
     provider = sign_in.provider(api)
     if provider is not None:
-        app[sign_in.ProviderKey] = provider
+        app[ProviderKey] = provider
     app[BadgesKey] = Badges()
     add_pages(app, PAGES)
     sign_in.add_sign_in(app)

@@ -2,21 +2,21 @@
 
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from aiohttp import web
 
-from api.dashboard.oidc import LOGIN_COOKIE, LOGIN_SECONDS, Provider, SignInFailed
 from api.dashboard.views import page_html
 from api.dashboard.visit import Page, Visit, add_pages, html_response, own_path, visit_of
 from api.handlers import ApiKey
+from api.oidc import LOGIN_COOKIE, LOGIN_SECONDS, Provider, ProviderKey, SignInFailed
 from api.problems import forbidden, not_found
 from api.routing import Api
 from api.sessions import COOKIE, LONGEST
 from api.settings import SignIn
 from chassis.store import Document
 
-ProviderKey: web.AppKey[Provider] = web.AppKey("provider", Provider)
 STRANGER = "Nobody here has the address {email}: ask an admin of your workspace to add you."
 BACK = "/sign-in/callback"
 FOREIGN = "This form was sent from another site: nothing was done."
@@ -97,7 +97,8 @@ async def come_back(request: web.Request) -> web.StreamResponse:
     except SignInFailed as failed:
         response = await _page(api, "/", str(failed))
     else:
-        response = await signed_in(api, users[0], then)
+        query = urlencode({"then": then})
+        response = await signed_in(api, users[0], f"/workspaces?{query}" if len(users) > 1 else then)
     response.del_cookie(LOGIN_COOKIE, path="/", secure=True)
     return response
 
@@ -123,7 +124,9 @@ async def sign_out(visit: Visit) -> web.StreamResponse:
 async def _page(api: Api, then: str, trouble: str = "") -> web.Response:
     way = api.settings.sign_in
     users: list[Any] = await api.store.sessions.everybody() if way is SignIn.DEV else []
-    return html_response(page_html("sign_in.html", way=way.value, users=users, then=then, trouble=trouble))
+    workspaces = await api.store.sessions.workspaces(users)
+    values = {"users": users, "workspaces": workspaces, "then": then, "trouble": trouble}
+    return html_response(page_html("sign_in.html", title="Sign in", way=way.value, **values))
 
 
 async def _user(api: Api, text: str) -> Document | None:

@@ -19,6 +19,7 @@ ASKED: Final = ("view", "whose", "by", "sequence", "stage", "channel", "from", "
 GROUPS: Final[Mapping[str, str]] = {
     "sequence": "Sequence",
     "stage": "Stage",
+    "variant": "Variant",
     "owner": "Owner",
     "day": "Day",
     "week": "Week from",

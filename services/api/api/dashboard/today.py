@@ -83,7 +83,7 @@ def _place(hold: HeldShown) -> tuple[str, str]:
     """What is held, and the page on which one can do something about it."""
     name: Any = hold.name
     match HoldScope(hold.scope):
-        case HoldScope.WORKSPACE:
+        case HoldScope.WORKSPACE | HoldScope.OPERATIONS:
             return "Everything", "/settings"
         case HoldScope.SEQUENCE:
             return name or "A sequence", f"/sequences/{hold.scope_id}"

@@ -18,7 +18,7 @@ STATES: Final[Mapping[str, tuple[str, str, str]]] = {
     "dispatched": ("going out", "➤", "planned"),
     "awaiting_task": ("waiting for you", "✎", "waiting"),
     "in_doubt": ("not sure it arrived", "?", "problem"),
-    "paused": ("paused", "⏸", "quiet"),
+    "paused": ("paused", "‖", "quiet"),
     "answered": ("answered", "✓", "answered"),
     "stopped": ("stopped", "■", "quiet"),
     "finished": ("finished", "●", "quiet"),
@@ -40,6 +40,7 @@ EVENTS: Final[Mapping[str, str]] = {
     "failed": "could not be sent",
     "migrated": "moved to another version",
     "corrected": "known better since",
+    "erased": "erased",
 }
 STOPS: Final[Mapping[str, str]] = {
     "replied": "answered",
@@ -49,6 +50,7 @@ STOPS: Final[Mapping[str, str]] = {
     "suppressed": "must not be written to",
     "requested": "stopped by a person",
     "mistaken": "stopped for what was no answer",
+    "erased": "the person was erased",
 }
 CHANNELS: Final[Mapping[str, tuple[str, str]]] = {
     "email": ("e-mail", "✉"),
@@ -92,8 +94,8 @@ def _local(at: datetime, zone: str | None) -> datetime | None:
 def told(event: Mapping[str, Any]) -> str:
     """An event of a history in words."""
     what = EVENTS.get(event["type"], str(event["type"]).replace("_", " "))
-    stage = event.get("stage_id")
-    return f"{what}: {stage}" if stage else what
+    which = ", ".join(filter(None, (event.get("stage_id"), event.get("variant"))))
+    return f"{what}: {which}" if which else what
 
 
 def page_html(template: str, **values: Any) -> str:

@@ -16,7 +16,7 @@ import orjson
 from aiohttp import web
 from multidict import MultiDictProxy
 
-from api.dashboard.badges import BadgesKey
+from api.dashboard.badges import BadgesKey, Beside
 from api.dashboard.views import page_html
 from api.handlers import ApiKey
 from api.keys import Caller, caller_signed_in
@@ -24,7 +24,9 @@ from api.problems import Problem, forbidden, not_found
 from api.routes import ROUTES
 from api.routing import JSON, Answer, Api, Body, Call, Ids, Route, made
 from api.sessions import COOKIE, Session, is_form_of
+from api.settings import SignIn
 from chassis.prompting import PromptWishes
+from chassis.store import Document
 
 SECURITY_HEADERS: Final[Mapping[str, str]] = {
     "Content-Security-Policy": (
@@ -36,7 +38,7 @@ SECURITY_HEADERS: Final[Mapping[str, str]] = {
     "Cache-Control": "no-store",
 }
 NOTE_COOKIE: Final = "__Host-segue-note"
-WAITING: Final = web.RequestKey("waiting", object)
+BESIDE: Final = web.RequestKey("beside", Beside)
 CSRF_FIELD: Final = "csrf"
 STALE_FORM: Final = (
     "This form is from before you signed in: nothing was done. Load the page again, and send it then."
@@ -123,7 +125,7 @@ class Visit:
         self, template: str, /, *, title: str, status: HTTPStatus = HTTPStatus.OK, **values: Any
     ) -> web.Response:
         """A whole page in the frame; takes the note of the request before."""
-        note = _read_note(self.request)
+        note, beside = _read_note(self.request), self.request.get(BESIDE)
         html = page_html(
             template,
             title=title,
@@ -133,7 +135,8 @@ class Visit:
             is_admin=self.caller.is_admin,
             csrf=self.session.csrf,
             path=self.request.path,
-            waiting=self.request.get(WAITING),
+            waiting=beside.waiting if beside else None,
+            workspaces=beside.workspaces if beside else {},
             note=note,
             **values,
         )
@@ -221,7 +224,7 @@ def _serving(page: Page) -> Callable[[web.Request], Awaitable[web.StreamResponse
             return sign_in_first(request)
         try:
             if page.method == "GET":
-                request[WAITING] = await waiting_for(visit)
+                request[BESIDE] = await beside(visit)
             return await page.handler(visit)
         except Problem as problem:
             return problem_page(visit, problem)
@@ -229,10 +232,21 @@ def _serving(page: Page) -> Callable[[web.Request], Awaitable[web.StreamResponse
     return serve
 
 
-async def waiting_for(visit: Visit) -> Any:
-    """How much waits for whoever visits, as of some seconds ago."""
+async def beside(visit: Visit) -> Beside:
+    """What stands beside each page of whoever visits, as of some seconds ago."""
     badges, now = visit.request.app[BadgesKey], visit.api.clock.monotonic()
-    return await badges.of(visit.caller.user_id, now, lambda: visit.ask("GET /v1/me/waiting"))
+    return await badges.of(visit.caller.user_id, now, lambda: _beside(visit))
+
+
+async def _beside(visit: Visit) -> Beside:
+    users = await memberships(visit.api, visit.user)
+    return Beside(await visit.ask("GET /v1/me/waiting"), await visit.api.store.sessions.workspaces(users))
+
+
+async def memberships(api: Api, user: Mapping[str, Any]) -> list[Document]:
+    """Whom a signed-in user is in all workspaces: themselves, and who is the same person."""
+    by_address = api.settings.sign_in is SignIn.DEV
+    return await api.store.sessions.same_person(dict(user), by_address=by_address)
 
 
 async def visit_of(request: web.Request) -> Visit | None:

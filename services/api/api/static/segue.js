@@ -181,7 +181,7 @@ const offerTokens = (field) => {
 document.addEventListener("focusin", (event) => {
   if (event.target.matches("#editor [data-templated]")) written = event.target;
   if (picker && !picker.contains(event.target) && event.target !== written) ends();
-  const place = event.target.closest("#editor .stage")?.dataset.place;
+  const place = event.target.closest("#editor [data-place]")?.dataset.place;
   const shown = document.getElementById("preview.stage");
   if (place !== undefined && shown && shown.value !== place) {
     shown.value = place;
