@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+from uuid import UUID
 
 import pytest
 from aiohttp import ClientSession, CookieJar, web
@@ -15,9 +16,10 @@ from joserfc import jwt
 from joserfc.jwk import RSAKey
 from yarl import URL
 
-from api.dashboard.oidc import LOGIN_SECONDS, NOT_FINISHED, NOT_TRUSTED, Provider, SignInFailed
+from api.bootstrap import Wanted, bootstrap
+from api.oidc import LOGIN_SECONDS, NOT_FINISHED, NOT_TRUSTED, Provider, SignInFailed
 from api.sessions import COOKIE
-from api.testing import Served, serving
+from api.testing import Served, csrf_of, serving
 from chassis import documents as names
 from chassis.secrets import Secrets, SecretSettings
 from chassis.testing import FrozenClock
@@ -118,6 +120,40 @@ async def test_who_the_provider_vouches_for_is_signed_in_and_goes_on(traveller: 
     [user] = await traveller.served.database.collection(names.USERS).find({})
     assert user["identity"] == {"issuer": traveller.issuer, "subject": "s-ana"}
     assert await traveller.sign_in_as("s-ana") == (303, "/")
+
+
+async def test_who_belongs_to_several_workspaces_chooses_one_and_can_change(traveller: Traveller) -> None:
+    served, session = traveller.served, traveller.session
+    people, clock = served.api.store.people, served.clock
+    other = await bootstrap(Wanted("Other Co", "ana@ourco.example", "Ana", False), people, clock)
+    strangers = await bootstrap(Wanted("Strangers", "eve@other.example", "Eve", False), people, clock)
+    status, to = await traveller.sign_in_as("s-ana", "/sequences")
+    assert (status, to) == (303, "/workspaces?then=%2Fsequences")
+
+    async def asked(path: str, workspace: str = "") -> tuple[int, str, str]:
+        """Status, where it leads, and the page; a choice where there is a workspace."""
+        url = served.client.make_url(path)
+        if not workspace:
+            return await traveller._get(str(url))
+        token = csrf_of((await traveller._get(str(url)))[2])
+        form = {"csrf": token, "workspace": workspace, "then": "/sequences"}
+        async with session.post(
+            served.client.make_url("/workspaces"), data=form, allow_redirects=False
+        ) as sent:
+            return sent.status, sent.headers.get("Location", ""), await sent.text()
+
+    _, _, page = await asked(to)
+    assert "Our Co" in page
+    assert "Other Co" in page
+    assert "Strangers" not in page
+    assert (await asked(to, strangers["workspace_id"]))[0] == 404
+    assert (await asked(to, "no id"))[0] == 404
+    assert (await asked(to, other["workspace_id"]))[:2] == (303, "/sequences")
+    _, _, page = await asked("/settings")
+    assert '<summary><span class="unseen">Workspace: </span>Other Co</summary>' in page
+    assert (await asked("/settings", served.made["workspace_id"]))[0] == 303
+    [kept] = await served.database.collection(names.SESSIONS).find({})  # the one before has ended
+    assert kept["workspace_id"] == served.workspace
 
 
 async def test_whoever_gets_an_address_later_is_somebody_else(traveller: Traveller) -> None:
@@ -268,6 +304,113 @@ async def test_a_token_with_another_key_is_not_believed(lied_to: tuple[Liar, Pro
     liar.signed_with = RSAKey.generate_key(2048, {"kid": "1"})
     with pytest.raises(SignInFailed, match=NOT_TRUSTED):
         await finished(liar, provider)
+
+
+# ---- tokens in place of an API key ------------------------------------------------------------------------
+
+AUDIENCE = "https://segue.ourco.example"
+BENT: dict[str, Change] = {
+    "another issuer": lambda claims: claims.update(iss="https://evil.example"),
+    "another audience": lambda claims: claims.update(aud="somebody else"),
+    "the audience of sign-ins": lambda claims: claims.update(aud="segue"),
+    "expired": lambda claims: claims.update(exp=claims["exp"] - 100_000),
+    "not yet": lambda claims: claims.update(nbf=claims["iat"] + 100_000),
+    "no end": lambda claims: claims.pop("exp"),
+    "nobody": lambda claims: claims.pop("sub"),
+}
+
+
+@dataclass
+class Bearer:
+    """A program with tokens of the organisation's provider."""
+
+    served: Served
+    liar: Liar
+    issuer: str
+
+    def token(self, change: Change = lambda _: None) -> str:
+        now = int(self.liar.clock.real_now().timestamp())
+        claims = {"iss": self.issuer, "aud": AUDIENCE, "sub": "s-ana", "iat": now, "exp": now + 300}
+        change(claims)
+        return jwt.encode({"alg": "RS256", "kid": "1"}, claims, self.liar.signed_with)
+
+    async def asks(self, token: str, **headers: str) -> tuple[int, str, str]:
+        """Status, challenge and text."""
+        headers = {"Authorization": f"Bearer {token}", **headers}
+        async with self.served.client.get("/v1/me", headers=headers) as response:
+            return response.status, response.headers.get("WWW-Authenticate", ""), await response.text()
+
+    async def known(self, user_id: str) -> None:
+        """Who is then known as the subject, as after a sign-in."""
+        identity = {"issuer": self.issuer, "subject": "s-ana"}
+        await self.served.database.collection(names.USERS).update_one(
+            {"_id": UUID(user_id)}, {"$set": {"identity": identity}}
+        )
+
+
+@pytest.fixture
+async def bearer(mongodb_uri: str) -> AsyncIterator[Bearer]:
+    clock = today()
+    liar = Liar(clock)
+    async with TestServer(liar.application()) as server:
+        issuer = str(server.make_url("/")).rstrip("/")
+        more = {**settings_of(issuer), "oidc_audience": AUDIENCE}
+        async with serving(mongodb_uri, "http://127.0.0.1:8080", clock, **more) as served:
+            yield Bearer(served, liar, issuer)
+
+
+async def test_a_token_of_the_provider_opens_the_api_as_its_user(bearer: Bearer) -> None:
+    assert (await bearer.asks(bearer.token()))[0] == 401
+    await bearer.known(bearer.served.made["user_id"])
+    status, _, text = await bearer.asks(bearer.token())
+    assert (status, json.loads(text)["user"]["id"]) == (200, bearer.served.made["user_id"])
+
+
+@pytest.mark.parametrize("change", BENT)
+async def test_a_token_that_is_not_for_the_api_is_refused(bearer: Bearer, change: str) -> None:
+    await bearer.known(bearer.served.made["user_id"])
+    status, challenge, _ = await bearer.asks(bearer.token(BENT[change]))
+    assert (status, 'error="invalid_token"' in challenge) == (401, True)
+
+
+async def test_a_token_with_a_key_of_nobody_is_refused_and_new_keys_are_looked_up(bearer: Bearer) -> None:
+    await bearer.known(bearer.served.made["user_id"])
+    assert (await bearer.asks(bearer.token()))[0] == 200
+    bearer.liar.signed_with = RSAKey.generate_key(2048, {"kid": "1"})
+    assert (await bearer.asks(bearer.token()))[0] == 401
+    bearer.liar.key = bearer.liar.signed_with
+    assert (await bearer.asks(bearer.token()))[0] == 401, "the keys were looked up less than a minute ago"
+    bearer.served.clock.advance(61)
+    assert (await bearer.asks(bearer.token()))[0] == 200
+
+
+async def test_who_has_several_workspaces_says_which(bearer: Bearer) -> None:
+    await bearer.known(bearer.served.made["user_id"])
+    elsewhere = Wanted("Elsewhere", "ana@elsewhere.example", "Ana", False)
+    made = await bootstrap(elsewhere, bearer.served.api.store.people, bearer.served.clock)
+    await bearer.known(made["user_id"])
+    status, _, text = await bearer.asks(bearer.token())
+    assert (status, made["workspace_id"] in text) == (400, True)
+    status, _, text = await bearer.asks(bearer.token(), **{"Segue-Workspace": made["workspace_id"]})
+    assert (status, json.loads(text)["user"]["id"]) == (200, made["user_id"])
+
+
+async def test_without_an_audience_no_token_is_taken(traveller: Traveller) -> None:
+    headers = {"Authorization": "Bearer a.b.c"}
+    async with traveller.served.client.get("/v1/me", headers=headers) as response:
+        assert response.status == 401
+
+
+@pytest.mark.parametrize("audience", ["segue", AUDIENCE])
+async def test_an_audience_that_sign_ins_have_is_refused_at_the_start(
+    mongodb_uri: str, audience: str
+) -> None:
+    settings = {**settings_of("http://127.0.0.1:1"), "oidc_audience": audience}
+    if audience == AUDIENCE:
+        settings["sign_in"] = "none"
+    with pytest.raises(ValueError, match="SEGUE_OIDC_AUDIENCE"):
+        async with serving(mongodb_uri, **settings):
+            pass
 
 
 async def test_a_provider_that_is_away_is_said_to_be(mongodb_uri: str) -> None:

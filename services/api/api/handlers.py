@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from http import HTTPStatus
 
 from aiohttp import web
@@ -13,8 +13,18 @@ from api import telemetry
 from api.bodies import check_string, read_json, read_text, read_yaml, unsupported
 from api.idempotency import Answers, repeatable
 from api.intake import HeldKey
-from api.keys import Caller, caller_by_key, fits, key_from_header, use_is_news
+from api.keys import (
+    Caller,
+    PresentedKey,
+    bearer_from_header,
+    caller_by_key,
+    caller_signed_in,
+    fits,
+    parse_key,
+    use_is_news,
+)
 from api.limiter import LimiterKey
+from api.oidc import ProviderAway, ProviderKey, SignInFailed
 from api.problems import (
     FieldError,
     Problem,
@@ -43,6 +53,7 @@ from api.routing import (
     made,
 )
 from api.streaming import answer_lines
+from chassis import tracing
 from chassis.errors import Retry
 from chassis.store import Document, Workspace
 from chassis.telemetry import fields
@@ -50,7 +61,12 @@ from chassis.telemetry import fields
 log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 64 * 1024
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
+"""What begins no trace by itself."""
 YAML_TYPES = frozenset({YAML, "application/x-yaml", "text/yaml", "text/x-yaml"})
+WORKSPACE_HEADER = "Segue-Workspace"
+REFUSED = 'Bearer realm="segue", error="invalid_token"'
+"""The challenge of RFC 6750, section 3.1."""
 ApiKey: web.AppKey[Api] = web.AppKey("api", Api)
 
 AiohttpHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -67,11 +83,10 @@ def serving(route: Route) -> AiohttpHandler:
 
     async def serve(request: web.Request) -> web.StreamResponse:
         api = request.app[ApiKey]
-        caller = await authenticate(api, request)
+        caller = await authenticate(request)
         if not caller.may(route.scope):
             raise forbidden(f"This API key lacks the scope {route.scope.value!r}.")
-        if caller.key_id is not None:
-            request.app[LimiterKey].admit(request, caller.key_id)
+        request.app[LimiterKey].admit(request, caller.client)
         if route.lines is not None and request.content_type == NDJSON:
             return await stream(route, route.lines, api, caller, request)
         raw = await read_body(request, _limit(route, request))
@@ -110,13 +125,13 @@ async def stream(
     """Read and answer a body of any length."""
     repeat = repeatable(request, caller, b"")
     bodyless = _call(route, api, caller, request, Ids(None))
-    limiter, key_id = request.app[LimiterKey], caller.key_id
+    limiter = request.app[LimiterKey]
     return await answer_lines(
         bodyless,
         lines,
         route.status,
         repeat.seed if repeat else None,
-        lambda size: limiter.pause_seconds(key_id, size) if key_id is not None else 0.0,
+        lambda size: limiter.pause_seconds(caller.client, size),
     )
 
 
@@ -140,6 +155,10 @@ def respond(answer: Answer) -> web.Response:
         return web.Response(
             status=answer.status, body=answer.csv, content_type=CSV, charset="utf-8", headers=answer.headers
         )
+    if answer.json is not None:
+        return web.Response(
+            status=answer.status, body=answer.json, content_type=JSON, charset="utf-8", headers=answer.headers
+        )
     if answer.body is None:
         return web.Response(status=answer.status, headers=answer.headers)
     text = answer.body.model_dump_json(by_alias=True)
@@ -151,11 +170,16 @@ def respond(answer: Answer) -> web.Response:
 # ---- who calls ----------------------------------------------------------------------------------------
 
 
-async def authenticate(api: Api, request: web.Request) -> Caller:
-    """The caller; Problem 401 without a key that is known and not revoked."""
-    presented = key_from_header(request.headers.get("Authorization"))
-    if presented is None:
+async def authenticate(request: web.Request) -> Caller:
+    """The caller; Problem 401 without a key that is known and not revoked, or a token that counts here."""
+    borne = bearer_from_header(request.headers.get("Authorization"))
+    if borne is None:
         raise unauthorized("An API key is needed: Authorization: Bearer sgk_…")
+    presented = parse_key(borne)
+    return await (by_token(request, borne) if presented is None else _by_key(request.app[ApiKey], presented))
+
+
+async def _by_key(api: Api, presented: PresentedKey) -> Caller:
     stored = await api.store.people.key(presented.id)
     if not fits(stored, presented) or stored is None:
         raise unauthorized("This API key is not known, or it was revoked.")
@@ -166,6 +190,28 @@ async def authenticate(api: Api, request: web.Request) -> Caller:
     if use_is_news(stored, real_now):
         await api.store.people.key_used(Workspace(stored["workspace_id"]), stored["_id"], real_now)
     return caller_by_key(stored, user)
+
+
+async def by_token(request: web.Request, token: str) -> Caller:
+    """Who is called by an access token of the organisation's provider; Problem 401, 400 or 503."""
+    api = request.app[ApiKey]
+    if ProviderKey not in request.app or not api.settings.oidc_audience:
+        raise unauthorized("This is no API key: they begin with sgk_.")
+    try:
+        who = await request.app[ProviderKey].bearer(token, api.settings.oidc_audience)
+    except ProviderAway as away:
+        raise unavailable(str(away)) from None
+    except SignInFailed:
+        raise unauthorized("This token is not valid here, or no more.", REFUSED) from None
+    users = await api.store.sessions.of_identity(asdict(who))
+    if not users:
+        raise unauthorized("Whose token this is has never signed in here: sign in to the dashboard once.")
+    wanted = request.headers.get(WORKSPACE_HEADER)
+    found = [each for each in users if wanted is None or str(each["workspace_id"]) == wanted.lower()]
+    if len(found) != 1:
+        known = ", ".join(str(each["workspace_id"]) for each in users)
+        raise bad_request("which-workspace", f"Say with {WORKSPACE_HEADER} which workspace: {known}.")
+    return caller_signed_in(found[0])
 
 
 # ---- what came in -------------------------------------------------------------------------------------
@@ -260,9 +306,11 @@ def _limit(route: Route, request: web.Request) -> int:
 @web.middleware
 async def problems(request: web.Request, handler: AiohttpHandler) -> web.StreamResponse:
     """Every error as problem details, every request counted."""
-    began = time.perf_counter()
-    response = await _guarded(request, handler)
-    route = route_of(request)
+    began, route = time.perf_counter(), route_of(request)
+    given, changes = request.headers.get(tracing.HEADER), route != "unknown" and request.method not in READING
+    with tracing.working(tracing.begin(f"{request.method} {route}", parent=given, entry=changes)) as span:
+        response = await _guarded(request, handler)
+        span.note(status=response.status)
     telemetry.REQUESTS.labels(request.method if route != "unknown" else "any", route, response.status).inc()
     telemetry.REQUEST_SECONDS.labels(route).observe(time.perf_counter() - began)
     return response

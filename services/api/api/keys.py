@@ -54,7 +54,9 @@ _ROLE_SCOPES = {Role.LIMITED: KeyScope.TASKS, Role.MEMBER: KeyScope.WRITE, Role.
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who is calling: a user of a workspace, by a key of theirs or (`key_id` None) signed in."""
+    """Who is calling: a user of a workspace, by a key of theirs or (`key_id` None) as themselves: signed in,
+    or by a token of the organisation's provider.
+    """
 
     key_id: UUID | None
     workspace: Workspace
@@ -65,6 +67,11 @@ class Caller:
     def may(self, scope: KeyScope) -> bool:
         """Whether the user's role and one of the key's scopes include `scope`."""
         return scope in _INCLUDES[self.role.scope] and any(scope in _INCLUDES[own] for own in self.scopes)
+
+    @property
+    def client(self) -> UUID:
+        """What is told apart from other clients of the API."""
+        return self.key_id or self.user_id
 
     @property
     def is_admin(self) -> bool:
@@ -99,10 +106,10 @@ def parse_key(text: str) -> PresentedKey | None:
         return None
 
 
-def key_from_header(header: str | None) -> PresentedKey | None:
-    """The key of an Authorization header."""
+def bearer_from_header(header: str | None) -> str | None:
+    """What an Authorization header bears (RFC 6750)."""
     scheme, _, value = (header or "").partition(" ")
-    return parse_key(value.strip()) if scheme.lower() == "bearer" else None
+    return value.strip() if scheme.lower() == "bearer" else None
 
 
 def basic_password(header: str | None) -> str:
@@ -163,7 +170,7 @@ def caller_by_key(stored: Document, user: Document) -> Caller:
 
 
 def caller_signed_in(user: Document) -> Caller:
-    """Who calls from a browser: all that their role allows."""
+    """Who calls as themselves: all that their role allows."""
     role = role_of(user)
     return Caller(None, Workspace(user["workspace_id"]), user["_id"], frozenset({role.scope}), role)
 

@@ -3,9 +3,11 @@
 import hashlib
 import hmac
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
+from uuid import UUID
 
 from chassis import documents as names
 from chassis.store import Database, Document, Index, Workspace
@@ -59,6 +61,7 @@ class Sessions:
     def __init__(self, database: Database) -> None:
         self._sessions = database.collection(names.SESSIONS)
         self._users = database.collection(names.USERS)
+        self._workspaces = database.collection(names.WORKSPACES)
 
     async def open(self, user: Document, real_now: datetime) -> str:
         """Sign a user in; returns the token for the cookie."""
@@ -108,9 +111,34 @@ class Sessions:
         await self._users.update_many(
             {"email": {"$eq": email}, "identity": None, "left_at": None}, {"$set": {"identity": identity}}
         )
+        return await self.of_identity(identity)
+
+    async def of_identity(self, identity: Document) -> list[Document]:
+        """The users, of all workspaces, who have signed in as this identity of a provider."""
         return await self._users.find(
             {"identity": identity, "left_at": None}, sort=[("created_at", 1)], limit=MOST_SHOWN
         )
+
+    async def same_person(self, user: Document, *, by_address: bool) -> list[Document]:
+        """The users, of all workspaces, who are the same person as this one, the oldest first.
+
+        By the provider's identity or, `by_address` where anybody may be anybody, by their address.
+        """
+        if user.get("identity") is not None:
+            which = {"identity": user["identity"]}
+        elif by_address:
+            which = {"email": {"$eq": user["email"]}}
+        else:
+            return [user]
+        found = {**which, "left_at": None}
+        return await self._users.find(found, sort=[("created_at", 1)], limit=MOST_SHOWN)
+
+    async def workspaces(self, users: Iterable[Document]) -> dict[UUID, str]:
+        """What the workspaces of these users are called, in their order."""
+        ids = list(dict.fromkeys(user["workspace_id"] for user in users))
+        found = await self._workspaces.find({"_id": {"$in": ids}}, projection={"name": 1})
+        names_of = {each["_id"]: each["name"] for each in found}
+        return {each: names_of[each] for each in ids if each in names_of}
 
     async def close(self, session: Session) -> None:
         """Sign out."""

@@ -23,6 +23,10 @@ class BootstrapSettings(MongoSettings, ClockSettings):
     """What making a workspace needs: the database, and no Kafka."""
 
 
+class KeySettings(MongoSettings, SecretSettings):
+    """What storing secrets again needs."""
+
+
 class ApiSettings(ServiceSettings, SecretSettings, RateSettings, HostSettings):
     """The service's own settings; seconds are real ones."""
 
@@ -34,6 +38,9 @@ class ApiSettings(ServiceSettings, SecretSettings, RateSettings, HostSettings):
         default=5.0, gt=0, description="a command without a result after that is published again"
     )
     command_batch: int = Field(default=500, ge=1, le=5000, description="commands in one look")
+    erasure_sweep_seconds: float = Field(
+        default=5.0, gt=0, description="between two looks for people who are to be erased"
+    )
     scheduler_url: AnyHttpUrl = Field(
         default=AnyHttpUrl("http://127.0.0.1:8081"), description="where a scheduler's HTTP is, for inquiries"
     )
@@ -72,6 +79,9 @@ class ApiSettings(ServiceSettings, SecretSettings, RateSettings, HostSettings):
     oidc_issuer: AnyHttpUrl | None = Field(default=None, description="the OpenID provider, for sign_in=oidc")
     oidc_client_id: str = ""
     oidc_client_secret: SecretStr = SecretStr("")
+    oidc_audience: str = Field(
+        default="", description="of access tokens that are taken in place of a key; empty: of none"
+    )
     production: bool = Field(default=False, description="refuse whatever is meant for one machine only")
 
     @model_validator(mode="after")
@@ -82,6 +92,13 @@ class ApiSettings(ServiceSettings, SecretSettings, RateSettings, HostSettings):
             raise ValueError(
                 "SEGUE_SIGN_IN=oidc needs SEGUE_OIDC_ISSUER, SEGUE_OIDC_CLIENT_ID "
                 "and SEGUE_OIDC_CLIENT_SECRET"
+            )
+        if self.oidc_audience and (
+            self.sign_in is not SignIn.OIDC or self.oidc_audience == self.oidc_client_id
+        ):
+            raise ValueError(
+                "SEGUE_OIDC_AUDIENCE needs SEGUE_SIGN_IN=oidc, and must differ from SEGUE_OIDC_CLIENT_ID: "
+                "an ID token of a sign-in must not open the API"
             )
         return self
 
