@@ -1,4 +1,4 @@
-"""The command line: serve, make the first workspace, print the OpenAPI document."""
+"""The command line: serve, make the first workspace, renew stored secrets, print the OpenAPI document."""
 
 import argparse
 import asyncio
@@ -9,14 +9,27 @@ from pathlib import Path
 
 from api import openapi
 from api.bootstrap import Wanted, bootstrap
-from api.settings import ApiSettings, BootstrapSettings
-from api.store import Members, ensure_indexes
+from api.migrations import SCHEMA
+from api.settings import ApiSettings, BootstrapSettings, KeySettings
+from api.store import Members
 from api.wiring import wiring
+from chassis import documents as names
 from chassis import service
 from chassis.errors import Fatal, Retry
+from chassis.migrations import prepare
+from chassis.rekeying import Holders, renew
+from chassis.secrets import Secrets
 from chassis.settings import load
 from chassis.store import connect
 
+SECRETS: Holders = {
+    names.MAILBOXES: ("smtp", "imap", "oauth", "inbound_secret", "mailgun_key"),
+    names.SMS_NUMBERS: ("auth_token",),
+    names.SIGNING_DOMAINS: ("secret",),
+    names.WEBHOOKS: ("secrets",),
+    names.WORKSPACES: ("prompt_hook",),
+}
+"""What the api keeps; answers kept for idempotency end within a day."""
 CHECKED_IN = Path(__file__).parents[1] / "openapi.json"
 
 
@@ -40,6 +53,8 @@ def _parser() -> argparse.ArgumentParser:
     first.add_argument("--name", default="", help="the first user's name")
     first.add_argument("--new-key", action="store_true", help="the workspace exists: make another key")
     first.set_defaults(run=_bootstrap)
+    renewing = commands.add_parser("renew-secrets", help="store all secrets under the newest key")
+    renewing.set_defaults(run=_renew_secrets)
     document = commands.add_parser("openapi", help="print the OpenAPI document")
     document.add_argument("--check", action="store_true", help="only compare it with the checked-in one")
     document.set_defaults(run=_openapi)
@@ -59,8 +74,22 @@ def _bootstrap(options: argparse.Namespace) -> int:
 
 async def _bootstrapped(settings: BootstrapSettings, wanted: Wanted) -> dict[str, str]:
     async with connect(settings) as database:
-        await ensure_indexes(database)
+        await prepare(database, SCHEMA)
         return await bootstrap(wanted, Members(database), settings.clock())
+
+
+def _renew_secrets(options: argparse.Namespace) -> int:
+    renewed = asyncio.run(_renewed(load(KeySettings)))
+    print(json.dumps(renewed))
+    return 0
+
+
+async def _renewed(settings: KeySettings) -> dict[str, int]:
+    async with connect(settings) as database:
+        try:
+            return await renew(database, Secrets(settings), SECRETS)
+        except ValueError as error:
+            raise Fatal(f"{error}: put the key back that it was stored with.") from None
 
 
 def _openapi(options: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from api.dashboard.serving import add_dashboard
 from api.handlers import ApiKey, add_routes, problems
 from api.intake import Intake, bounded
 from api.limiter import Limiter, LimiterKey
+from api.preconditions import guarded
 from api.routes import ROUTES
 from api.routing import MIB, Api
 from api.tracking import add_tracking
@@ -29,7 +30,7 @@ def application(api: Api) -> web.Application:
     app.on_response_prepare.append(app[LimiterKey].tell)
     app[LiveKey] = LivePages(asyncio.Event())
     app.on_shutdown.append(_end_live_pages)
-    add_routes(app, ROUTES)
+    add_routes(app, guarded(ROUTES))
     add_dashboard(app, api)
     add_unsubscribe(app)
     add_tracking(app)

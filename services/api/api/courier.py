@@ -5,7 +5,7 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import islice
 from typing import Protocol
@@ -26,7 +26,7 @@ from api.model import (
 )
 from api.settings import ApiSettings
 from api.store import Store
-from chassis import faults
+from chassis import faults, tracing
 from chassis.clock import Clock
 from chassis.errors import Retry
 from chassis.kafka import Record
@@ -57,6 +57,7 @@ class Letter:
 
     message: Message
     command_id: UUID | None = None
+    traceparent: str | None = field(default_factory=tracing.context)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,7 @@ class Courier:
         batch = list(islice(self._letters, BATCH))
         if not batch:
             return
-        await self._publisher.publish([Record.of(letter.message) for letter in batch])
+        await self._publisher.publish([Record.of(letter.message, letter.traceparent) for letter in batch])
         for _ in batch:
             self._letters.popleft()
         ids = [letter.command_id for letter in batch if letter.command_id is not None]
@@ -232,7 +233,8 @@ class Courier:
         real_now = self._clock.real_now()
         lease = real_now + timedelta(seconds=LEASE_SECONDS)
         await self._store.commands.lease([each["_id"] for each in commands], lease)
-        await self._publisher.publish([Record.of(message_of(each)) for each in commands])
+        records = [Record.of(message_of(each), each.get(tracing.FIELD)) for each in commands]
+        await self._publisher.publish(records)
         telemetry.REPUBLISHED.inc(len(commands))
         by_publishes: dict[int, list[UUID]] = {}
         for each in commands:

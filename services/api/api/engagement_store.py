@@ -155,6 +155,7 @@ def _identity(mark: Mark, message: TrackedView) -> Document:
         "mailbox_id": message.mailbox_id,
         "is_test": message.is_test,
         "sent_at": message.sent_at,
+        **({"variant": {"$literal": message.variant}} if message.variant is not None else {}),
     }
 
 

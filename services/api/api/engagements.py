@@ -98,6 +98,7 @@ def ready_events(doc: Document, real_now: datetime) -> Iterator[tuple[Engagement
                 event_type=Kind(doc["kind"]).value,
                 occurred_at=entry["at"],
                 recorded_at=entry["recorded_at"],
+                variant=doc.get("variant"),
                 machine=entry["machine"],
                 reason=entry["reason"],
                 first=entry["first"],

@@ -7,6 +7,7 @@ import hashlib
 import re
 import zlib
 from base64 import b64decode, b64encode
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from http import HTTPStatus
@@ -15,6 +16,7 @@ from uuid import UUID, uuid4, uuid5
 from aiohttp import web
 
 from api.keys import Caller
+from api.problems import MEDIA_TYPE as PROBLEM
 from api.problems import Problem, bad_request, conflict
 from api.store import Idempotency
 from chassis.clock import Clock
@@ -43,7 +45,7 @@ def repeatable(request: web.Request, caller: Caller, raw: bytes) -> Repeatable |
         return None
     if not _KEY.fullmatch(key):
         raise bad_request("bad-idempotency-key", f"{HEADER} is 1 to 200 visible ASCII characters.")
-    place = f"{caller.key_id}\n{request.method} {request.rel_url.raw_path_qs}\n{key}"
+    place = f"{caller.client}\n{request.method} {request.rel_url.raw_path_qs}\n{key}"
     body_hash = hashlib.sha256(request.content_type.encode() + b"\n" + raw).hexdigest()
     # The body is part of the seed: a key that is forgotten after a day must not make ids that are taken.
     return Repeatable(
@@ -101,8 +103,37 @@ class Answers:
         """The request failed: the next one with this key is a first one."""
         await self._store.release(claim)
 
+    async def forget_words(self, workspace: UUID, named: Callable[[str], bool]) -> int:
+        """Whoever asks again gets 410 instead of an answer that names somebody; how many answers did."""
+        count = 0
+        async for claim in self._store.answers(workspace):
+            if named(self._text(claim["answer"])):
+                await self._store.answered(claim, self._gone())
+                count += 1
+        return count
+
+    def _gone(self) -> Document:
+        detail = "What was answered to this request named a person who was erased since."
+        body = Problem(HTTPStatus.GONE, "erased", detail).details.model_dump_json().encode()
+        return {
+            "status": HTTPStatus.GONE.value,
+            "content_type": PROBLEM,
+            "headers": {},
+            "body": self._secrets.encrypt(b64encode(zlib.compress(body, 1)).decode()),
+        }
+
+    def _text(self, answer: Document) -> str:
+        """Empty for an answer whose key is gone: nobody reads it any more."""
+        try:
+            return self._body(answer).decode("utf-8", "replace")
+        except ValueError:
+            return ""
+
+    def _body(self, answer: Document) -> bytes:
+        return zlib.decompress(b64decode(self._secrets.decrypt(answer["body"])))
+
     def _replay(self, answer: Document) -> web.Response:
-        body = zlib.decompress(b64decode(self._secrets.decrypt(answer["body"])))
+        body = self._body(answer)
         return web.Response(
             status=answer["status"],
             body=body,

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID, uuid5
 
+from chassis import tracing
 from chassis.documents import version_id
 from chassis.store import Document, Workspace
 from segue_contracts.codec import ADAPTERS
@@ -53,6 +54,7 @@ def full_name(prospect: Mapping[str, Any]) -> str:
 
 def command_document(message: Message, target: str, now: datetime, real_now: datetime) -> Document:
     """A command as it is stored before it is answered with 202."""
+    context = tracing.context()
     return {
         "_id": message.event_id,
         "workspace_id": message.workspace_id,
@@ -69,6 +71,7 @@ def command_document(message: Message, target: str, now: datetime, real_now: dat
         "published_at": None,
         "publishes": 0,
         "next_at": real_now + COURIER_HEAD_START,
+        **({tracing.FIELD: context} if context is not None else {}),
     }
 
 

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from api.idempotency import HEADER
+from api.preconditions import WRITES, edited
 from api.problems import MEDIA_TYPE as PROBLEM
 from api.problems import ProblemDetails
 from api.routes import ROUTES
@@ -27,6 +28,7 @@ What changes something that runs is a command: it is stored, answered with 202 a
 status page, and carried out from there; once you have the 202 it is not lost. Errors are problem details
 (RFC 9457) with a JSON pointer for every part to mend. Lists come in pages: follow `next_cursor`. A POST
 with an `Idempotency-Key` can be sent again without harm. Times are RFC 3339 in UTC."""
+_EDITED = edited(ROUTES)
 _UUID: Json = {"type": "string", "format": "uuid"}
 _LINES: Json = {"schema": {"type": "string", "description": "A JSON object a line, answered line by line"}}
 _WEBHOOK_BODIES: Mapping[str, Json] = {"message/rfc822": {"type": "string"}}
@@ -140,8 +142,9 @@ def _query_parameters(route: Route) -> Iterable[Json]:
 def _header_parameters(route: Route) -> Iterable[Json]:
     if route.method == "POST":
         yield _header(HEADER, "The same key and body again is answered as before, for a day")
-    if route.tag == "Sequences" and (route.method == "PUT" or route.path.endswith("/archive")):
-        yield _header("If-Match", "The ETag that you read: 412 if the sequence changed since")
+    is_sequence = route.tag == "Sequences" and (route.method == "PUT" or route.path.endswith("/archive"))
+    if is_sequence or (route.method in WRITES and route.path in _EDITED):
+        yield _header("If-Match", "The ETag that you read: 412 if it changed since")
 
 
 def _header(name: str, description: str) -> Json:

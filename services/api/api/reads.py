@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from api.paging import Kind, Order, PageQuery, read_page
+from api.personal import Belongings
 from api.statistics import Statistics
 from chassis import documents as names
 from chassis.documents import (
@@ -43,6 +44,7 @@ class Reads:
 
     def __init__(self, database: Database) -> None:
         self.statistics = Statistics(database)
+        self.belongings = Belongings(database)
         self._enrollments = database.collection(names.ENROLLMENTS)
         self._people = database.collection(names.PEOPLE)
         self._deliveries = database.collection(names.DELIVERIES)

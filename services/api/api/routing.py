@@ -10,6 +10,7 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from api.access import NEEDED, Right
+from api.comparing import Comparing
 from api.counting import Counting
 from api.courier import Courier
 from api.keys import Caller, KeyScope
@@ -20,6 +21,7 @@ from api.settings import ApiSettings
 from api.store import Store
 from chassis.clock import Clock
 from chassis.desk import Asks
+from chassis.erasure import Erasures
 from chassis.hosts import Guard
 from chassis.secrets import Secrets
 from segue_contracts.problems import problems_of
@@ -59,9 +61,11 @@ class Api:
     reads: Reads
     courier: Courier
     counting: Counting
+    comparing: Comparing
     scheduler: Asks
     dns: Dns
     guard: Guard
+    erasures: Erasures
 
     def url(self, path: str) -> str:
         """A link for clients."""
@@ -140,6 +144,7 @@ class Answer:
     status: HTTPStatus = HTTPStatus.OK
     headers: Mapping[str, str] = field(default_factory=dict)
     csv: AsyncIterable[bytes] | None = None  # in place of a body, sent while it is read
+    json: AsyncIterable[bytes] | None = None  # likewise
 
 
 Handler = Callable[[Call], Awaitable[Answer]]

@@ -9,6 +9,8 @@ from uuid import UUID
 from api import delegations
 from api.attachment_store import INDEXES as ATTACHMENT_INDEXES
 from api.attachment_store import Attachments
+from api.comparison_store import INDEXES as COMPARISON_INDEXES
+from api.comparison_store import Comparisons
 from api.count_store import Counts
 from api.engagement_store import INDEXES as ENGAGEMENT_INDEXES
 from api.engagement_store import Engagements
@@ -36,6 +38,11 @@ MOST_OWN = 500
 MOST_TAGS = 200
 SUPPRESSIONS_ORDER = Order((("at", -1, Kind.INSTANT), ("_id", -1, Kind.TEXT)))
 WHOSE: Document = {"address": 1, "owner_id": 1}
+SEQUENCE_ORDERS: Mapping[str, Order] = {
+    "created": NEWEST_FIRST,
+    "name": Order((("name", 1, Kind.TEXT), ("_id", 1, Kind.UUID))),
+    "changed": Order((("updated_at", -1, Kind.INSTANT), ("_id", -1, Kind.UUID))),
+}
 AUDIT_ORDER = Order((("at", -1, Kind.INSTANT), ("_id", -1, Kind.UUID)))
 
 _NEWEST = (("workspace_id", 1), ("created_at", -1), ("_id", -1))
@@ -51,9 +58,14 @@ INDEXES: dict[str, tuple[Index, ...]] = {
         Index(_NEWEST, "newest"),
         Index((("workspace_id", 1), ("owner_id", 1), ("_id", 1)), "owner"),
         Index((("workspace_id", 1), ("owner_id", 1), ("created_at", -1), ("_id", -1)), "owner_newest"),
+        Index((("workspace_id", 1), ("name", 1), ("_id", 1)), "name"),
+        Index((("workspace_id", 1), ("owner_id", 1), ("name", 1), ("_id", 1)), "owner_name"),
+        Index((("workspace_id", 1), ("updated_at", -1), ("_id", -1)), "changed"),
+        Index((("workspace_id", 1), ("owner_id", 1), ("updated_at", -1), ("_id", -1)), "owner_changed"),
         Index((("touched_at", 1),), "untold", partial={"outbox.0": {"$exists": True}}),
     ),
     names.SEQUENCE_VERSIONS: (Index((("workspace_id", 1), ("sequence_id", 1), ("version", -1)), "versions"),),
+    names.COMPARISONS: COMPARISON_INDEXES,
     names.MAILBOXES: (
         Index((("workspace_id", 1), ("address", 1)), "address", unique=True),
         Index((("workspace_id", 1), ("owner_id", 1), ("created_at", 1)), "owner"),
@@ -98,12 +110,6 @@ INDEXES: dict[str, tuple[Index, ...]] = {
 }
 
 
-async def ensure_indexes(database: Database) -> None:
-    """Create what is missing of the indexes of the collections that the API writes."""
-    for name, indexes in INDEXES.items():
-        await database.collection(name).ensure_indexes(indexes)
-
-
 class Store:
     """The collections that the API writes, by domain."""
 
@@ -111,6 +117,7 @@ class Store:
         self.people = Members(database)
         self.sequences = Sequences(database)
         self.counts = Counts(database)
+        self.comparisons = Comparisons(database)
         self.mailboxes = Mailboxes(database)
         self.commands = Commands(database)
         self.bulks = Bulks(database)
@@ -324,15 +331,16 @@ class Sequences:
         which: Document,
         archived: bool | None,
         tag: str | None,
+        order: Order,
         page: PageQuery,
     ) -> tuple[list[Document], str | None]:
-        """Those of the sequences that match, the newest first."""
+        """Those of the sequences that match."""
         found: Document = {"workspace_id": workspace, **which}
         if archived is not None:
             found["archived"] = archived
         if tag is not None:
             found["tags"] = {"$eq": tag}
-        return await read_page(self._sequences, found, NEWEST_FIRST, page, dict)
+        return await read_page(self._sequences, found, order, page, dict)
 
     async def tags(self, workspace: Workspace, which: Document) -> list[tuple[str, int]]:
         """The tags of live sequences that match with how many have each, the most used first."""
@@ -413,6 +421,13 @@ class Sequences:
         found = {"workspace_id": workspace, "sequence_id": sequence_id, "version": {"$lte": latest}}
         shown = dict.fromkeys(("version", "created_by", "created_at"), 1)
         return await read_page(self._versions, found, VERSIONS_ORDER, page, dict, shown)
+
+    async def wordings(self, workspace: Workspace, sequence_id: UUID) -> list[Document]:
+        """What every version's stages say, by `version`."""
+        return await self._versions.find(
+            {"workspace_id": workspace, "sequence_id": sequence_id},
+            projection={"version": 1, "document.stages": 1},
+        )
 
     async def add_version(self, version: Document) -> None:
         """Duplicate if that number is taken."""
@@ -573,6 +588,12 @@ class Commands:
         """A command."""
         return await self._commands.find_one({"_id": command_id, "workspace_id": workspace})
 
+    async def latest(self, workspace: Workspace, target: str, kind: str) -> Document | None:
+        """The last command of a kind about something."""
+        found = {"workspace_id": workspace, "target": {"$eq": target}, "type": kind}
+        commands = await self._commands.find(found, sort=[("created_at", -1)], limit=1)
+        return commands[0] if commands else None
+
     async def sequence_of(self, workspace: Workspace, enrollment: str) -> UUID | None:
         """The sequence of an enrollment that was accepted and may not exist yet."""
         found = {"workspace_id": workspace, "target": {"$eq": enrollment}, "type": "enroll"}
@@ -728,6 +749,10 @@ class Idempotency:
     async def answered(self, claim: Document, answer: Document) -> None:
         """Keep the answer, if the claim is still ours."""
         await self._keys.update_one(_own(claim), {"$set": {"answer": answer}})
+
+    def answers(self, workspace: UUID) -> AsyncIterator[Document]:
+        """The keys of a workspace that have an answer."""
+        return self._keys.stream({"workspace_id": workspace, "answer.body": {"$exists": True}})
 
     async def release(self, claim: Document) -> None:
         """Forget a claim that led to no answer worth keeping."""

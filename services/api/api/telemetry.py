@@ -15,6 +15,7 @@ INBOUND = counter("segue_api_inbound", "Inbound messages, and posts refused", ["
 UNSUBSCRIBED = counter("segue_api_unsubscribed", "Posts that unsubscribed somebody", ["reach", "by"])
 ENGAGEMENTS = counter("segue_api_engagements", "Pixels and links that were asked for", ["kind", "reason"])
 ENGAGEMENTS_LOST = counter("segue_api_engagements_lost", "Of these, what could not be stored", ["kind"])
+WINNERS = counter("segue_api_winners", "Variants that were decided for", ["by"])
 RECEIPTS = counter("segue_api_receipts", "Receipts of text messages", ["status"])
 LIVE_PAGES = gauge("segue_api_live_pages", "Open live pages")
 WEBHOOK_EVENTS = counter("segue_api_webhook_events", "Events stored for a webhook")

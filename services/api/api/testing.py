@@ -16,13 +16,14 @@ from yarl import URL
 from api.application import application
 from api.bootstrap import Wanted, bootstrap
 from api.deliverability import Address
+from api.migrations import SCHEMA
 from api.resolver import DnsTrouble
 from api.routing import Api
 from api.settings import ApiSettings
-from api.store import ensure_indexes
 from api.wiring import assemble
 from chassis import documents as names
 from chassis.kafka import Record
+from chassis.migrations import build
 from chassis.store import Database
 from chassis.testing import FrozenClock, fresh_database, fresh_name
 
@@ -204,7 +205,7 @@ async def serving(
     )
     clock, zone = clock or FrozenClock(), Zone()
     async with fresh_database(settings) as database:
-        await ensure_indexes(database)
+        await build(database, SCHEMA)
         api = assemble(settings, clock, database, _Nowhere(), zone)
         made = await bootstrap(Wanted("Our Co", "ana@ourco.example", "Ana", False), api.store.people, clock)
         async with TestClient(TestServer(application(api))) as client:

@@ -46,6 +46,7 @@ async def waits_among(
         *(hold_id(HoldScope.SEQUENCE, each) for each in sequences),
         *(hold_id(HoldScope.OWNERSHIP, each) for each in sequences),
         hold_id(HoldScope.WORKSPACE, call.caller.workspace),
+        hold_id(HoldScope.OPERATIONS, call.caller.workspace),
         *(hold_id(HoldScope.MAILBOX, each) for each in mailboxes),
         *(hold_id(HoldScope.OWNERSHIP, each) for each in mailboxes),
         *(hold_id(HoldScope.DELEGATION, delegation_id(each, owner_id)) for each in mailboxes),
@@ -80,4 +81,6 @@ def _what_to_do(hold: Mapping[str, Any], sequences: Sequence[UUID], mailboxes: M
             return f"See `health` in GET /v1/mailboxes/{what}."
         case HoldScope.WORKSPACE:
             return "POST /v1/workspace/resume."
+        case HoldScope.OPERATIONS:
+            return "Whoever runs Segue has stopped everything, and lets it go on."
     return f"POST /v1/sequences/{what}/resume."

@@ -18,6 +18,7 @@ Document = dict[str, Any]
 SEQUENCES = "sequences"
 SEQUENCE_VERSIONS = "sequence_versions"
 SEQUENCE_COUNTS = "sequence_counts"
+COMPARISONS = "comparisons"
 WORKSPACES = "workspaces"
 MAILBOXES = "mailboxes"
 USERS = "users"
@@ -49,6 +50,7 @@ SLOT_BOOKS = "slot_books"
 CALENDARS = "calendars"
 REPLANS = "replans"
 OUTBOX = "outbox"
+ERASURES = "erasures"  # each owner of something of a person marks its own part as done, by chassis.erasure
 # Written by the sender.
 DELIVERIES = "deliveries"
 MAILBOX_STATES = "mailbox_states"
@@ -59,10 +61,14 @@ MAILBOX_TOKENS = "mailbox_tokens"
 INBOUND = "inbound"
 # Written by the mailbox watcher.
 MAILBOX_CURSORS = "mailbox_cursors"
+# Moved on by every service, through chassis.restored only.
+MARKS = "marks"
 # Anyone adds, only the api removes.
 SUPPRESSIONS = "suppressions"
 # Written by whoever owns the command's topic: scheduler or sender.
 COMMAND_RESULTS = "command_results"
+# Each service's own, written by `chassis.migrations` and `segue-migrate`; of no workspace.
+MIGRATIONS = "migrations"
 
 
 def version_id(sequence_id: UUID, version: int) -> str:
@@ -114,6 +120,19 @@ class VersionView:
             tuple(doc["mailbox_ids"]),
             doc["owner_id"],
         )
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonView:
+    """Which of a stage's variants everybody gets from now on; None while people are split over them."""
+
+    PROJECTION: ClassVar[Document] = {"decision.variant": 1}
+    id: UUID
+    winner: str | None
+
+    @classmethod
+    def read(cls, doc: Document) -> Self:
+        return cls(doc["_id"], (doc.get("decision") or {}).get("variant"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -669,6 +688,7 @@ class EnrollmentView:
             ("ownership", self.sequence_id),
             ("ownership", self.mailbox_id),
             ("delegation", delegation_id(self.mailbox_id, self.owner_id)),
+            ("operations", self.workspace_id),
         )
         return tuple(hold_id(scope, key) for scope, key in scopes if key is not None)
 
@@ -690,6 +710,7 @@ class DeliveryView:
         "recipient": 1,
         "state": 1,
         "bcc": 1,
+        "traceparent": 1,
     }
     id: str
     workspace_id: UUID
@@ -701,6 +722,7 @@ class DeliveryView:
     provider_message_id: str | None = None
     state: str = "sent"
     bcc: tuple[str, ...] = ()  # who got a copy
+    traceparent: str | None = None
 
     @classmethod
     def read(cls, doc: Document) -> Self:
@@ -715,6 +737,7 @@ class DeliveryView:
             doc.get("provider_message_id"),
             doc["state"],
             tuple(doc.get("bcc") or ()),
+            doc.get("traceparent"),
         )
 
     def is_named(self, message_ids: Collection[str]) -> bool:
@@ -772,6 +795,7 @@ class TrackedView:
         (
             *("workspace_id", "enrollment_id", "person_id", "sequence_id", "sequence_version", "stage_id"),
             *("stage_index", "owner_id", "mailbox_id", "is_test", "sent_at", "transmitted_at", "tracking"),
+            "variant",
         ),
         1,
     )
@@ -789,6 +813,7 @@ class TrackedView:
     sent_at: datetime | None
     opens: bool
     links: tuple[str, ...]
+    variant: str | None = None
 
     @classmethod
     def read(cls, doc: Document) -> Self:
@@ -807,6 +832,7 @@ class TrackedView:
             doc.get("sent_at") or doc.get("transmitted_at"),
             doc["tracking"]["opens"],
             tuple(doc["tracking"]["links"]),
+            doc.get("variant"),
         )
 
 
@@ -923,6 +949,7 @@ class DeliveryStory:
             *("mailbox_id", "owner_id", "channel", "attempt", "state", "recipient", "subject", "text"),
             *("message_id", "until", "reason", "code", "sent_at", "settled_at", "task"),
             *("transmitted_at", "looks", "evidence", "decision", "decided_by", "erased_at"),
+            *("person_erased_at", "variant"),
         ),
         1,
     )
@@ -952,7 +979,9 @@ class DeliveryStory:
     evidence: Document | None  # by what it is known to have been sent: kind, at, was
     decision: str | None
     decided_by: str | None
-    erased_at: datetime | None  # its words were erased by the workspace's rule
+    erased_at: datetime | None  # its words were erased by the workspace's rule, or with the person
+    person_erased_at: datetime | None
+    variant: str | None  # in which of the stage's variants it was written
 
     @classmethod
     def read(cls, doc: Document) -> Self:
@@ -960,6 +989,7 @@ class DeliveryStory:
             *("stage_index", "sequence_id", "person_id", "mailbox_id", "owner_id", "channel", "recipient"),
             *("subject", "text", "message_id", "until", "reason", "code", "sent_at", "settled_at", "task"),
             *("transmitted_at", "looks", "evidence", "decision", "decided_by", "erased_at"),
+            *("person_erased_at", "variant"),
         )
         return cls(
             id=doc["_id"],
@@ -992,6 +1022,7 @@ class AnswerView:
         "corrections": 1,
         "confirmed_at": 1,
         "erased_at": 1,
+        "person_erased_at": 1,
     }
     id: UUID
     mailbox_id: UUID
@@ -1005,7 +1036,8 @@ class AnswerView:
     verdict_intent: str | None
     corrections: tuple[Document, ...]
     confirmed_at: datetime | None
-    erased_at: datetime | None  # its words were erased by the workspace's rule
+    erased_at: datetime | None  # its words were erased by the workspace's rule, or with the person
+    person_erased_at: datetime | None
 
     @classmethod
     def read(cls, doc: Document) -> Self:
@@ -1023,6 +1055,7 @@ class AnswerView:
             corrections=tuple(doc.get("corrections") or ()),
             confirmed_at=doc.get("confirmed_at"),
             erased_at=doc.get("erased_at"),
+            person_erased_at=doc.get("person_erased_at"),
         )
 
 

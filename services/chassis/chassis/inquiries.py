@@ -154,10 +154,13 @@ class DryRunAsked(_Part):
 
 
 class StageSaid(StageAhead):
-    """A stage ahead with its words for this person; a reply has the subject of its thread."""
+    """A stage ahead with its words for this person; a reply has the subject of its thread. `variant`: whose
+    words they would get now, of a stage with variants.
+    """
 
     subject: str | None = None
     text: str | None = None
+    variant: str | None = None
     problems: list[Refusal] = []
 
 

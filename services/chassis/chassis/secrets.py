@@ -1,5 +1,6 @@
 """Secrets at rest and keyed hashes: what the database keeps must be useless without the key."""
 
+import contextlib
 import hashlib
 import hmac
 import re
@@ -36,7 +37,8 @@ class Secrets:
         keys = [key.strip() for key in settings.secret_keys.get_secret_value().split(",") if key.strip()]
         if not keys or min(map(len, keys)) < 16:
             raise ValueError("SEGUE_SECRET_KEYS needs at least one key of 16 characters or more")
-        self._fernet = MultiFernet([Fernet(urlsafe_b64encode(_derive(key, b"encrypt"))) for key in keys])
+        each = [Fernet(urlsafe_b64encode(_derive(key, b"encrypt"))) for key in keys]
+        self._newest, self._fernet = each[0], MultiFernet(each)
         self._signing_keys = [_derive(key, b"sign") for key in keys]
         self._hash_key = _derive(keys[-1], b"hash")
         self._hash = hmac.new(self._hash_key, digestmod=hashlib.sha256)
@@ -51,6 +53,13 @@ class Secrets:
             return self._fernet.decrypt(token.encode()).decode()
         except InvalidToken as error:
             raise ValueError("a stored secret does not fit any of SEGUE_SECRET_KEYS") from error
+
+    def renewed(self, token: str) -> str:
+        """The same secret under the newest key; the token itself where it is. ValueError if no key fits."""
+        with contextlib.suppress(InvalidToken):
+            self._newest.decrypt(token.encode())
+            return token
+        return self.encrypt(self.decrypt(token))
 
     def sign(self, purpose: str, data: bytes) -> bytes:
         """A signature of 32 bytes, which may be cut; good for one purpose, as long as its key is there."""

@@ -36,6 +36,7 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
+from chassis import tracing
 from chassis.errors import Fatal, Retry
 from chassis.health import Health, listening
 from chassis.kafka import Consumer
@@ -202,7 +203,8 @@ def main(name: str, settings_class: type[S], wiring: Wiring[S]) -> int:
     configure_logging(settings.log_level, name, settings.instance_id)
     _calm_the_collector()
     try:
-        asyncio.run(run_service(name, settings, wiring))
+        with tracing.telling(settings, name, settings.instance_id):
+            asyncio.run(run_service(name, settings, wiring))
     except (Fatal, Retry) as error:
         log.error("service ended", extra=fields("service.ended", error=str(error)))
         print(error, file=sys.stderr)

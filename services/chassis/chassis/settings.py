@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal, Self, TypeVar
 
-from pydantic import AwareDatetime, Field, SecretStr, ValidationError, model_validator
+from pydantic import AwareDatetime, Field, HttpUrl, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from chassis.clock import Clock
@@ -21,6 +21,10 @@ S = TypeVar("S", bound=BaseSettings)
 
 class _Base(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
+
+    secrets_dir: Path | None = Field(
+        default=None, description="a folder with files named as variables; a variable that is set wins"
+    )
 
 
 class KafkaSettings(_Base):
@@ -97,7 +101,18 @@ class HttpSettings(_Base):
     http_port: int = Field(default=0, ge=0, le=65535, description="0 lets the system choose; the log tells")
 
 
-class ServiceSettings(KafkaSettings, MongoSettings, ClockSettings, HttpSettings):
+class TracingSettings(_Base):
+    """Where spans are told, if anywhere."""
+
+    otlp_endpoint: HttpUrl | None = Field(
+        default=None, description="of a collector that takes OTLP over HTTP, without /v1/traces"
+    )
+    traced_share: float = Field(
+        default=1.0, ge=0, le=1, description="of the requests and messages that come in without a trace"
+    )
+
+
+class ServiceSettings(KafkaSettings, MongoSettings, ClockSettings, HttpSettings, TracingSettings):
     """What every service needs."""
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -121,19 +136,40 @@ def problems(error: ValidationError) -> list[str]:
 
 
 def load(settings_class: type[S]) -> S:
-    """The settings from the environment; prints what is wrong and raises SystemExit(2) otherwise."""
+    """The settings from the environment and the files of `SEGUE_SECRETS_DIR`; prints what is wrong and raises
+    SystemExit(2) otherwise.
+    """
+    folder = os.environ.get(f"{PREFIX}SECRETS_DIR") or None
+    wrong = _wrong_files(Path(folder)) if folder else []
+    if not wrong:
+        try:
+            return settings_class(_secrets_dir=folder)
+        except ValidationError as error:
+            wrong = problems(error)
+    for sentence in wrong:
+        print(sentence, file=sys.stderr)
+    raise SystemExit(2)
+
+
+def _wrong_files(folder: Path) -> list[str]:
+    """An empty variable counts as not set; an empty file is a secret that never arrived."""
+    if not folder.is_dir():
+        return [f"{PREFIX}SECRETS_DIR is wrong: there is no folder {folder}."]
+    files = sorted(file for file in folder.glob(f"{PREFIX}*") if file.is_file())
+    return [f"{file} {wrong}." for file in files if (wrong := _wrong_file(file))]
+
+
+def _wrong_file(file: Path) -> str | None:
     try:
-        return settings_class()
-    except ValidationError as error:
-        for sentence in problems(error):
-            print(sentence, file=sys.stderr)
-        raise SystemExit(2) from None
+        return None if file.read_text().strip() else "is empty"
+    except (OSError, UnicodeDecodeError) as error:
+        return f"can't be read: {error}"
 
 
 def _sentence(field: str, kind: str, message: str) -> str:
     variable = f"{PREFIX}{field.upper()}"
     if kind == "missing":
-        return f"{variable} is not set and has no default."
+        return f"{variable} is not set and has no default: set it, or put it into a file of that name."
     if not field:
         return f"{message.removeprefix('Value error, ')}."
     return f"{variable} is wrong: {message}."

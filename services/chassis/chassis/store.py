@@ -75,6 +75,8 @@ POOL_SIZE = 50
 DUPLICATE_KEY = 11000
 INDEX_CONFLICTS = (85, 86)
 NAMESPACE_EXISTS = 48
+NOT_THERE = (26, 27)
+"""NamespaceNotFound, IndexNotFound."""
 # Codes of a server that is stepping down, starting, overloaded, or in conflict with another write; the driver
 # labels most of them, not all. Source: the retryable writes and reads specifications, and error_codes.yml.
 TRANSIENT_CODES = frozenset(
@@ -358,6 +360,32 @@ class Collection:
         return _bulk_outcome(result.bulk_api_result, frozenset())
 
     # Set-up.
+
+    async def size(self) -> int:
+        """About how many documents there are, without counting them."""
+
+        async def read() -> int:
+            found: int = await self._raw.estimated_document_count()
+            return found
+
+        return await _read(read)
+
+    async def index_names(self) -> set[str]:
+        """The names of the indexes that are there; none without the collection."""
+
+        async def read() -> set[str]:
+            return set(await self._raw.index_information())
+
+        return await _read(read)
+
+    async def drop_index(self, name: str) -> None:
+        """Drop it if it is there."""
+        try:
+            with translated():
+                await self._raw.drop_index(name)
+        except OperationFailure as error:
+            if error.code not in NOT_THERE:
+                raise
 
     async def ensure_indexes(self, indexes: Sequence[Index]) -> None:
         """Create what is missing; Fatal if one exists under that name and differs."""

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from chassis import faults
+from chassis import faults, tracing
 from chassis.clock import Clock
 from chassis.documents import EnrollmentView, StoppedView, hold_id
 from chassis.kafka import Record
@@ -180,10 +180,11 @@ class Carrying:
 
 
 def records_of(messages: Sequence[Message]) -> list[Record]:
-    """The records of messages, with the correlation id of whose piece of work they are."""
+    """The records of messages, with the correlation id and the trace of whose piece of work they are."""
     correlation = correlation_id()
     common = () if correlation is None else ((CORRELATION_HEADER, correlation.encode()),)
-    records = map(Record.of, messages)
+    context = tracing.context()
+    records = [Record.of(message, context) for message in messages]
     return [replace(record, headers=(*record.headers, *common)) for record in records]
 
 

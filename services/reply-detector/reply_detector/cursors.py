@@ -65,14 +65,8 @@ class CursorStore:
     def __init__(self, database: Database) -> None:
         self._mailboxes = database.collection(names.MAILBOXES)
         self._cursors = database.collection(names.MAILBOX_CURSORS)
-        self._inbound_rows = database.collection(names.INBOUND)
         self._deliveries = database.collection(names.DELIVERIES)
         self._inbound = Inbound(database)
-
-    async def ensure_indexes(self) -> None:
-        """Create what is missing."""
-        await self._inbound_rows.ensure_indexes(INBOUND_INDEXES)
-        await self._mailboxes.ensure_indexes(MAILBOX_INDEXES)
 
     async def watched(self) -> list[WatchedMailbox]:
         """Of all workspaces: the mailboxes that have an IMAP server."""

@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
 
+from chassis import tracing
 from chassis.clock import Clock
 from chassis.errors import Reject
 from chassis.telemetry import fields
@@ -14,7 +16,7 @@ from reply_detector import corrections, telemetry
 from reply_detector.answers import answer_of, is_told
 from reply_detector.carrying import Carrying
 from reply_detector.decision import Found, Policy, decide
-from reply_detector.kept import match_document, verdict_document
+from reply_detector.kept import addresses_of, match_document, verdict_document
 from reply_detector.looking import Looking, is_soft
 from reply_detector.match import By
 from reply_detector.model import Arrival, Effect, State
@@ -39,6 +41,8 @@ class Inbox(Protocol):
     async def correct(self, inbound: Document, fields: Document, before: Document, to: State) -> bool: ...
 
     async def save_result(self, result: Document) -> None: ...
+
+    async def of_erased(self, workspace_id: UUID, people: Collection[UUID]) -> bool: ...
 
 
 class Detector:
@@ -85,13 +89,16 @@ class Detector:
 
     async def _write(self, inbound: Document, found: Found) -> Document:
         effect, answer = decide(found, self._policy), answer_of(found)
+        of_erased = await self._inbox.of_erased(inbound["workspace_id"], found.match.everybody)
         owes = effect.is_owed or is_told({"answer": answer})
         to = State.JUDGED if owes else State.SETTLED
         judged = self._judged(found, effect, answer, to)
+        if of_erased:
+            judged["of_erased"] = True
         if not await self._inbox.judge(inbound, judged, to):
             telemetry.OVERTAKEN.labels("judge").inc()
             return await self._stored(inbound["workspace_id"], inbound["_id"])
-        self._tell(found, effect, to)
+        self._tell(found, effect, answer or {}, to)
         return {**inbound, **judged, "state": to.value}
 
     def _judged(self, found: Found, effect: Effect, answer: Document | None, to: State) -> Document:
@@ -99,6 +106,7 @@ class Detector:
         judged: Document = {
             "verdict": verdict_document(found.verdict),
             "match": match_document(found.match),
+            "addresses": addresses_of(found.verdict),
             "effect": effect.document(),
             "judged_at": now,
             "publishes": 0,
@@ -111,11 +119,16 @@ class Detector:
             judged["confirmed_at"] = now
         return judged
 
-    def _tell(self, found: Found, effect: Effect, to: State) -> None:
+    def _tell(self, found: Found, effect: Effect, answer: Document, to: State) -> None:
         kind, by = found.verdict.kind.value, found.match.by.value
         telemetry.JUDGED.labels(kind, by).inc()
+        telemetry.MAILBOX_MESSAGES.count(found.arrival.mailbox_id, kind)
+        if (charge := answer.get("charge")) is not None:
+            telemetry.CHARGED.labels(charge).inc()
         if to is State.SETTLED:
             telemetry.SETTLED.labels(kind).inc()
+        links, parent = [delivery.traceparent for delivery in found.match.deliveries], tracing.context()
+        tracing.moment("message judged", parent=parent, links=links, inbound_id=found.arrival.id, kind=kind)
         told = fields(
             "inbound.judged",
             inbound_id=found.arrival.id,

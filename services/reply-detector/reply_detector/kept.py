@@ -83,6 +83,14 @@ def match_document(found: Match) -> Document:
     }
 
 
+def addresses_of(verdict: Verdict) -> list[str]:
+    """Whom the message is from, to and about, in lower case: by these is found what names somebody."""
+    facts = verdict.facts
+    about = (verdict.original_recipient, *(r.address for r in verdict.recipients))
+    named = dict.fromkeys(each.lower() for each in (facts.from_address, *facts.to_addresses, *about) if each)
+    return [bounded(each, 320) for each in named][:LIST_LIMIT]
+
+
 def bounded(value: str, limit: int) -> str:
     """Cut, and without lone surrogates: they can't be written as UTF-8."""
     return value[:limit].encode("utf-8", "replace").decode("utf-8")

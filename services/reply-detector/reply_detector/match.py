@@ -49,6 +49,11 @@ class Match:
     enrollments: tuple[EnrollmentView, ...] = ()
     people: tuple[UUID, ...] = ()
 
+    @property
+    def everybody(self) -> tuple[UUID, ...]:
+        """The people whom it is about, in whatever way it was found."""
+        return tuple(dict.fromkeys((*self.people, *(e.person_id for e in self.enrollments))))
+
 
 class Reads(Protocol):
     """What matching asks of the database; everything within one workspace."""

@@ -31,10 +31,6 @@ class RawStore:
         self._inbound = database.collection(names.INBOUND)
         self._files = database.files()
 
-    async def ensure_indexes(self) -> None:
-        """Create what is missing."""
-        await self._inbound.ensure_indexes(INDEXES)
-
     async def old(self, workspace: UUID, place: str, before: datetime, limit: int) -> list[Document]:
         """Messages that came before then, that are judged and owe nothing, the oldest first."""
         return await self._inbound.find(

@@ -34,6 +34,9 @@ class DetectorSettings(ServiceSettings, SecretSettings, RateSettings):
     retention_sweep_seconds: float = Field(
         default=600.0, gt=0, description="between two looks for words that are to be erased"
     )
+    erasure_sweep_seconds: float = Field(
+        default=5.0, gt=0, description="between two looks for people who are to be erased"
+    )
 
 
 class WatcherSettings(ServiceSettings, SecretSettings, HostSettings):

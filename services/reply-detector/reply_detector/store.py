@@ -114,10 +114,7 @@ class DetectorStore:
             Scope.COMPANY: _together(partial(self._live_within, "company_key")),
         }
         self._read_hold = _together(partial(_by_id, self._holds, HOLD))
-
-    async def ensure_indexes(self) -> None:
-        """Create what is missing."""
-        await self._inbound.ensure_indexes(INDEXES)
+        self._read_erased = _together(partial(_by_id, database.collection(names.ERASURES), {"_id": 1}))
 
     # ---- inbound --------------------------------------------------------------------------------------
 
@@ -151,6 +148,11 @@ class DetectorStore:
         to = move(State.JUDGED, State.SETTLED)
         change = {"$set": {**fields, "state": to.value}, "$unset": {"again_at": ""}}
         return await self._change((inbound, {"state": State.JUDGED.value}, change))
+
+    async def of_erased(self, workspace_id: UUID, people: Collection[UUID]) -> bool:
+        """Whether one of these people was erased: then a message's words go as soon as it is settled."""
+        found = await asyncio.gather(*(self._read_erased((workspace_id, each)) for each in people))
+        return any(doc is not None for doc in found)
 
     async def _change_all(self, changes: Sequence[Change]) -> list[bool]:
         """Guarded writes, and which of them matched. `write` is the id of a document's last one."""

@@ -21,10 +21,12 @@ import faust
 from faust.exceptions import ConsumerNotStarted
 from faust.types import TP, EventT, StreamT
 
+from chassis import tracing
 from chassis.errors import Fatal, Reject, Retry
 from chassis.kafka import Received, ensure_topics
 from chassis.kafka.connection import client_options
-from chassis.kafka.consumer import HANDLED
+from chassis.kafka.consumer import CONNECTED, HANDLED, LAG
+from chassis.kafka.letters import is_of_a_newer_release
 from chassis.kafka.progress import Look, Progress
 from chassis.kafka.records import Place, headers_of
 from chassis.retry import backoff, retrying
@@ -179,7 +181,7 @@ class InboundStream:
     async def _handle(self, received: Received) -> bool:
         """Whether the record may be acknowledged. Raises nothing but its own cancellation."""
         try:
-            with correlated(correlation_of(received.headers)):
+            with correlated(correlation_of(received.headers)), tracing.handling([received]):
                 outcome = await self._settle_or_park(received)
         except Exception as error:
             log.exception("the guard itself failed", extra=fields("stream.broken", offset=received.offset))
@@ -235,7 +237,8 @@ class InboundStream:
             return await self._park_next(received, error, attempts)
 
     async def _park_next(self, received: Received, error: Exception, attempts: int) -> str | None:
-        if self._letters_in_a_row >= self._dead_letters.ceiling:
+        newer = is_of_a_newer_release(error)
+        if self._letters_in_a_row >= self._dead_letters.ceiling and not newer:
             self._broken = (
                 f"{GROUP}: {self._letters_in_a_row} pointers in a row could not be handled; the next one, "
                 f"{received.topic}/{received.partition}@{received.offset}, stays where it is: {error!r}"
@@ -244,7 +247,7 @@ class InboundStream:
         await self._with_retries(
             lambda: self._dead_letters.put(received, error, group=GROUP, attempts=attempts)
         )
-        self._letters_in_a_row += 1
+        self._letters_in_a_row += not newer
         return "dead_lettered"
 
     async def _with_retries(self, work: Callable[[], Awaitable[None]]) -> None:
@@ -299,7 +302,9 @@ class InboundStream:
             async with asyncio.timeout(self._stall_seconds):
                 look = await self._look(app)
         except TimeoutError:
+            CONNECTED.labels(GROUP).set(0)
             return None  # the brokers don't answer: nothing to read either
+        CONNECTED.labels(GROUP).set(1)
         reason = progress.judge(look)
         if reason is not None:
             raise Fatal(f"{GROUP} stands still: {reason}.")
@@ -311,13 +316,11 @@ class InboundStream:
         for tp in partitions:
             if self._place(tp) not in self._handled:
                 self._handled[self._place(tp)] = await app.consumer.position(tp) or 0
-        return Look(
-            time.monotonic(),
-            {self._place(tp): self._handled[self._place(tp)] for tp in partitions},
-            {self._place(tp): end for tp, end in ends.items()},
-            self._finished,
-            0,
-        )
+        handled = {self._place(tp): self._handled[self._place(tp)] for tp in partitions}
+        found = {self._place(tp): end for tp, end in ends.items()}
+        lag = sum(max(0, end - handled[place]) for place, end in found.items())
+        LAG.labels(GROUP, INBOUND_MESSAGES.name).set(lag)
+        return Look(time.monotonic(), handled, found, self._finished, 0)
 
     # Names with and without the prefix.
 

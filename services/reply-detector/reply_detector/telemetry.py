@@ -1,6 +1,7 @@
 """The service's metrics: every name in one place."""
 
-from chassis.telemetry import counter, gauge, histogram
+from chassis.rates import BOUNCE, COMPLAINT
+from chassis.telemetry import Latest, counter, gauge, histogram
 
 JUDGED = counter("segue_inbound_judged", "Messages with a verdict, by kind and match", ["kind", "match"])
 OVERTAKEN = counter("segue_inbound_overtaken", "Guarded writes that somebody else had made before", ["step"])
@@ -18,6 +19,16 @@ SWEPT = counter("segue_inbound_swept", "Messages that the sweep took", ["state"]
 FAILURES = counter("segue_inbound_failures", "Messages that could not be carried further", ["where"])
 WAITING = gauge(
     "segue_inbound_waiting", "Messages that were due for the sweep at its last look, up to its batch"
+)
+UNSETTLED = gauge(
+    "segue_inbound_unsettled_seconds",
+    "Real seconds that the message has waited longest that has no verdict (received), or whose stops and"
+    " holds nobody has seen done (judged)",
+    ["state"],
+)
+CHARGED = counter("segue_inbound_charged", "Bounces and complaints that count against a mailbox", ["kind"])
+MAILBOX_MESSAGES = Latest(
+    "segue_inbound_mailbox_messages", "Messages with a verdict, by mailbox and kind", "mailbox_id", ["kind"]
 )
 LEFT = counter("segue_inbound_left_to_sweep", "Pointers given up after transient errors; the sweep has them")
 
@@ -47,6 +58,9 @@ POINTERS_LEFT = counter(
 NOTIFICATIONS = counter("segue_inbound_notifications", "Owners told of an answer, by its kind", ["kind"])
 CORRECTED = counter("segue_inbound_corrected", "Corrections by people, by the kind they gave", ["kind"])
 PAUSED = counter("segue_inbound_mailboxes_paused", "Mailboxes held for their rates, by reason", ["reason"])
+for _kind in (BOUNCE, COMPLAINT):  # at zero from the start: the first one is an increase
+    CHARGED.labels(_kind)
+    PAUSED.labels(f"{_kind}_rate")
 DOUBTS = counter(
     "segue_watch_doubts", "Times that a mailbox was searched for the copy of what is in doubt", ["outcome"]
 )

@@ -14,10 +14,12 @@ from chassis import documents as names
 from chassis.errors import Retry
 from chassis.inbound import Inbound, inbound_document
 from chassis.kafka import Record
+from chassis.migrations import build
 from chassis.secrets import Secrets
 from chassis.store import Database, Document
 from chassis.testing import FrozenClock, fresh_database, fresh_name
 from reply_detector.classify import classify
+from reply_detector.migrations import SCHEMA
 from reply_detector.model import State
 from reply_detector.settings import DetectorSettings
 from reply_detector.wiring import Parts, assemble
@@ -193,7 +195,7 @@ async def open_world(mongodb_uri: str) -> AsyncIterator[World]:
     )
     async with fresh_database(settings) as database:
         world = World(database, settings)
-        await world.parts().store.ensure_indexes()
+        await build(database, SCHEMA)
         await world.furnish()
         yield world
 

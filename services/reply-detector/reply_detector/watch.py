@@ -13,7 +13,7 @@ from enum import StrEnum
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from chassis import faults
+from chassis import faults, tracing
 from chassis.clock import Clock
 from chassis.documents import DoubtView, WatchedMailbox
 from chassis.errors import Retry
@@ -407,7 +407,7 @@ class Watch:
         now = self._means.clock.real_now()
         try:
             async with asyncio.timeout(POINTER_SECONDS):
-                await self._means.publisher.publish([Record.of(pointer(each, now)) for each in inbound])
+                await self._means.publisher.publish([_record(each, now) for each in inbound])
         except (Retry, TimeoutError) as error:
             telemetry.POINTERS_LEFT.inc(len(inbound))
             told = fields("watch.pointers_left", count=len(inbound), error=str(error)[:300])
@@ -548,3 +548,10 @@ def arrival(
         "imap": {"uidvalidity": cursor.uidvalidity, "uid": fetched.listed.uid},
     }
     return {**inbound, "cut_from": fetched.listed.size} if fetched.cut else inbound
+
+
+def _record(inbound: Document, now: datetime) -> Record:
+    context = tracing.moment(
+        "message read", entry=True, inbound_id=inbound["_id"], mailbox_id=inbound["mailbox_id"]
+    )
+    return Record.of(pointer(inbound, now), context)

@@ -9,11 +9,14 @@ from chassis.health import clock_check, listening
 from chassis.hosts import Guard
 from chassis.kafka import Consumer, DeadLetters, Publisher, ensure_topics
 from chassis.kafka.topics import partition_count
+from chassis.migrations import prepare
 from chassis.oauth import Tokens, TokenStore
+from chassis.restored import Marks, rebuilt
 from chassis.secrets import Secrets
 from chassis.service import Service
 from chassis.store import connect
 from reply_detector.cursors import CursorStore
+from reply_detector.migrations import SCHEMA
 from reply_detector.settings import WatcherSettings
 from reply_detector.threads import Threads
 from reply_detector.watch import Lines, Means, Watch
@@ -37,8 +40,9 @@ async def watching(settings: WatcherSettings, service: Service) -> AsyncIterator
             partitions = await partition_count(settings, INBOUND_MESSAGES)
             publisher = await stack.enter_async_context(Publisher(settings))
         clock, store = settings.clock(), CursorStore(database)
-        with service.stage("indexes"):
-            await store.ensure_indexes()
+        with service.stage("schema"):
+            await prepare(database, SCHEMA)
+            await rebuilt(Marks(database))
         threads = Threads(settings.imap_threads)
         stack.callback(threads.close)
         guard, secrets = Guard(settings.allowed_private_networks), Secrets(settings)

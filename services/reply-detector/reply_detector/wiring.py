@@ -6,17 +6,23 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from chassis.clock import Clock
+from chassis.erasure import Erasures
 from chassis.health import clock_check, listening
 from chassis.kafka import DeadLetters, Publisher
+from chassis.migrations import prepare
+from chassis.restored import Marks, rebuilt
 from chassis.secrets import Secrets
 from chassis.service import Service
 from chassis.store import Database, connect
+from reply_detector.backlog import LOOK_SECONDS, Backlog, BacklogStore
 from reply_detector.carrying import Carrying, Publishes
 from reply_detector.classify import classify
 from reply_detector.decision import Policy
+from reply_detector.erasure import Forgetting, WordStore
 from reply_detector.handlers import Detector
 from reply_detector.looking import Classify, Looking
 from reply_detector.mailboxes import Mailboxes
+from reply_detector.migrations import SCHEMA
 from reply_detector.rates import Rates
 from reply_detector.retention import Retention
 from reply_detector.settings import DetectorSettings
@@ -47,17 +53,19 @@ async def wiring(settings: DetectorSettings, service: Service) -> AsyncIterator[
         stack.push_async_exit(publisher)
         clock = settings.clock()
         parts = assemble(settings, clock, database, publisher)
-        with service.stage("indexes"):
-            await parts.store.ensure_indexes()
+        with service.stage("schema"):
+            await prepare(database, SCHEMA)
+            await rebuilt(Marks(database))
         retention = Retention(database, clock, service.stopping)
-        with service.stage("retention indexes"):
-            await retention.store.ensure_indexes()
+        forgetting = Forgetting(Erasures(database, Secrets(settings), clock), WordStore(database), clock)
         stream = InboundStream(settings, parts.detector, DeadLetters(publisher))
         service.health.check("clock", clock_check(database, clock))
         service.health.check("agent", stream.unready)
         service.spawn("agent", stream.run, stop=stream.stop)
         service.periodic("inbound sweep", settings.inbound_sweep_seconds, parts.sweep.run)
+        service.periodic("backlog", LOOK_SECONDS, Backlog(BacklogStore(database), clock).look)
         service.periodic("retention sweep", settings.retention_sweep_seconds, retention.sweep)
+        service.periodic("erasure sweep", settings.erasure_sweep_seconds, forgetting.sweep)
         service.periodic("mailbox sweep", settings.mailbox_sweep_seconds, parts.mailboxes.sweep)
         yield
 

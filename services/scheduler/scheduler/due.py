@@ -8,11 +8,12 @@ from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID, uuid5
 
-from chassis import faults
+from chassis import faults, tracing
+from chassis.caps import DAY
 from chassis.clock import Clock
 from chassis.errors import Retry
 from chassis.kafka import Record
-from chassis.telemetry import counter, fields, histogram
+from chassis.telemetry import SECONDS_BUCKETS, counter, fields, histogram
 from scheduler.conditions import Engaged
 from scheduler.course import Course, Courses
 from scheduler.flights import Flights
@@ -53,7 +54,16 @@ LATE_REAL_SECONDS = 60.0
 """On a clock that runs fast, a delay of ours is measured in real time too, or everything would be late."""
 
 DISPATCHED = counter("segue_scheduler_dispatched", "Stages published as due", ["kind"])
-LATENESS = histogram("segue_scheduler_lateness_seconds", "Business seconds past due at dispatch")
+LATENESS = histogram(
+    "segue_scheduler_lateness_seconds",
+    "Business seconds past due at dispatch",
+    buckets=(*SECONDS_BUCKETS, 300.0, 900.0, 3600.0, 4 * 3600.0, 24 * 3600.0),
+)
+CAP_WAIT = histogram(
+    "segue_scheduler_cap_wait_seconds",
+    "Business seconds that stages were put off, when they came due, for their sender had reached a limit",
+    buckets=(60.0, 600.0, 3600.0, 4 * 3600.0, DAY, 2 * DAY, 3 * DAY, 5 * DAY, 10 * DAY),
+)
 
 
 class DueLoop:
@@ -253,6 +263,14 @@ class DueLoop:
 
 
 def _record(e: Document, attempt: int, now: datetime, recorded_at: datetime) -> Record:
+    # The enroll was days ago: this trace is linked to its, and not a part of it.
+    context = tracing.moment(
+        "stage due",
+        links=[e.get(tracing.FIELD)],
+        enrollment_id=e["_id"],
+        stage_id=e["stage_id"],
+        attempt=attempt,
+    )
     return Record.of(
         StageDue.known(
             event_id=uuid5(e["_id"], f"due/{e['stage_id']}/{attempt}"),
@@ -263,7 +281,8 @@ def _record(e: Document, attempt: int, now: datetime, recorded_at: datetime) -> 
             stage_id=e["stage_id"],
             attempt=attempt,
             due_at=to_utc_milliseconds(e["planned_at"]),
-        )
+        ),
+        context,
     )
 
 
@@ -311,7 +330,10 @@ def _put_off(e: Document, step: Step | Refused, now: datetime) -> Change | None:
     """None: there is room now."""
     if isinstance(step, Refused):
         return failed(e, now, step.code)
-    return replanned(e, step, now, "cap") if step.at > now else None
+    if step.at <= now:
+        return None
+    CAP_WAIT.observe((step.at - now).total_seconds())
+    return replanned(e, step, now, "cap")
 
 
 def _skip(e: Document, course: Course, reason: str, now: datetime) -> Change:

@@ -5,8 +5,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
+from chassis import tracing
 from chassis.clock import Clock
 from chassis.documents import SequenceView, delegation_id, hold_id, hold_is_active
+from chassis.erasure import REASON as ERASED
+from chassis.erasure import Erasures
 from chassis.kafka import Record
 from chassis.secrets import WARNING, Secrets
 from chassis.telemetry import counter
@@ -80,6 +83,7 @@ class Enrolling:
         courses: Courses,
         stops: Stops,
         people: People,
+        erasures: Erasures,
         secrets: Secrets,
         clock: Clock,
     ) -> None:
@@ -89,6 +93,7 @@ class Enrolling:
         self._courses = courses
         self._stops = stops
         self._people = people
+        self._erasures = erasures
         self._secrets = secrets
         self._clock = clock
 
@@ -139,6 +144,8 @@ class Enrolling:
 
     async def _check(self, candidates: Sequence[Candidate]) -> None:
         await self._find_sequences(candidates)
+        for candidate in await self._erased([c for c in candidates if not c.problems]):
+            candidate.refuse(ERASED, "the person was erased, and asked not to be known here any more")
         await self._check_suppressions([c for c in candidates if not c.problems])
         await self._see_warnings(candidates)
         await self._check_stops([c for c in candidates if not c.problems])
@@ -228,6 +235,14 @@ class Enrolling:
         for candidate in await self.suppressed(candidates):
             candidate.refuse("suppressed", "the address, domain, company or phone must not be written to")
 
+    async def _erased(self, candidates: Sequence[Candidate]) -> list[Candidate]:
+        """Those who asked to be forgotten."""
+        if not candidates:
+            return []
+        people = {person_of(c.command) for c in candidates}
+        erased = await self._erasures.among({c.command.workspace_id for c in candidates}, people)
+        return [c for c in candidates if person_of(c.command) in erased]
+
     async def _see_warnings(self, candidates: Sequence[Candidate]) -> None:
         """Whose company somebody wants to be warned of."""
         ids = {
@@ -281,8 +296,11 @@ class Enrolling:
             never = course.never_texts(candidate.id, index, now) if index else None
             if never is not None:
                 candidate.refuse(never.code, f"stage {stage.id}: {never.detail}")
-            for code, detail in words_of(stage, values).problems:
-                candidate.refuse(code, f"stage {stage.id}: {detail}")
+            # Of every variant, whichever they will get: a winner, or other shares, may change that.
+            for variant, worded in stage.wordings():
+                here = f"stage {stage.id}" if variant is None else f"stage {stage.id}, variant {variant}"
+                for code, detail in words_of(worded, values).problems:
+                    candidate.refuse(code, f"{here}: {detail}")
         step = course.step(command.enrollment_id, 0, candidate.starts_at(now))
         if isinstance(step, Refused):
             candidate.refuse(step.code, step.detail)
@@ -336,11 +354,16 @@ class Enrolling:
         ENROLLS.labels("refused").inc(len(refused))
 
     async def _see_stops(self, enrolled_now: Sequence[Candidate]) -> None:
-        """Read stops and suppressions after the insert: whichever came first, one sees the other."""
+        """Read stops, suppressions, erasures after the insert: whichever came first, one sees the other."""
         causes = {c.id: cause_of(stop) for c, stop in await self._stops_over(enrolled_now)}
         now = self._clock.now()
         for c in await self.suppressed(enrolled_now):
             causes[c.id] = Cause(c.command.event_id, c.command.workspace_id, "suppressed", "", now)
+        # One that was there may be this very command's, whose first try broke off before it came here.
+        live = [c for c in enrolled_now if c.there is None or not c.there["ended"]]
+        for c in await self._erased(live):
+            causes[c.id] = Cause(c.command.event_id, c.command.workspace_id, ERASED, "", now)
+            await self._erasures.reopen(c.command.workspace_id, person_of(c.command))
         if causes:
             await self._stops.stop_enrollments(causes)
 
@@ -403,6 +426,7 @@ def _enrollment(c: Candidate, now: datetime, recorded_at: datetime) -> Document:
         "issued_at": command.occurred_at,
         "start_at": c.starts_at(now),
         "shard": shard(c.id),
+        **tracing.kept(c.id),
     }
     return enrolled(identity, step, now, recorded_at)
 

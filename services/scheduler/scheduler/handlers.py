@@ -11,6 +11,7 @@ from chassis.kafka import Received
 from chassis.telemetry import counter
 from scheduler.corrections import Corrections
 from scheduler.enroll import Enrolling
+from scheduler.erasure import Forgetting
 from scheduler.holds import Holds
 from scheduler.model import Document
 from scheduler.outbox import rounds
@@ -24,6 +25,7 @@ from segue_contracts.commands import (
     Edit,
     Enroll,
     EnrollmentCommand,
+    Erase,
     Hold,
     HoldScope,
     Lift,
@@ -65,6 +67,7 @@ class Commands:
         wishes: Wishes,
         replans: Replans,
         corrections: Corrections,
+        forgetting: Forgetting,
         clock: Clock,
     ) -> None:
         self._results = results
@@ -74,6 +77,7 @@ class Commands:
         self._wishes = wishes
         self._replans = replans
         self._corrections = corrections
+        self._forgetting = forgetting
         self._clock = clock
 
     async def handle(self, batch: Sequence[Received]) -> None:
@@ -106,6 +110,8 @@ class Commands:
                 await self._holds.lift(command)
             case Stop():
                 await self._stop(command)
+            case Erase():
+                await self._forgetting.take(command)
             case SetCalendar():
                 await self._replans.set_calendar(command)
             case Replan():

@@ -31,6 +31,7 @@ from chassis.inquiries import (
     StageAhead,
     StageSaid,
 )
+from chassis.variants import chosen, comparison_id
 from chassis.wording import Words, first_subject, reply_subject, words_of
 from chassis.zones import find_zone
 from scheduler.course import Course, Courses
@@ -43,6 +44,7 @@ from scheduler.store import SchedulerStore
 from scheduler.story import person_of
 from scheduler.wishes import Wishes
 from segue_contracts.commands import HoldScope, Migrate
+from segue_contracts.ids import dispatch_id
 from segue_contracts.message import Channel
 from segue_contracts.sequence import MANUAL_CHANNELS, Stage, Thread
 
@@ -58,6 +60,7 @@ HELD_FIELDS = {
     "mailbox": ("mailbox_id",),
     "workspace": ("workspace_id",),
     "ownership": ("sequence_id", "mailbox_id"),
+    "operations": ("workspace_id",),
 }
 """What an enrollment names of that which is held; of a consent it names mailbox and owner."""
 
@@ -188,7 +191,16 @@ class Inquiries:
         addresses = {address for c in candidates if (address := _address(c))}
         others = await self._store.people_at(workspaces, addresses)
         ids = {person_of(c.command) for c in candidates} | {each["_id"] for each in others}
-        return _Around(others, await self._store.live_of_people(workspaces, ids))
+        live = await self._store.live_of_people(workspaces, ids)
+        return _Around(others, live, await self._winners(workspaces, candidates))
+
+    async def _winners(
+        self, workspaces: Iterable[UUID], candidates: Sequence[Candidate]
+    ) -> Mapping[UUID, str]:
+        versions = {c.course.version for c in candidates if c.course is not None}
+        compared = (comparison_id(v.view.sequence_id, s) for v in versions for s in v.document.stages)
+        ids = {each for each in compared if each is not None}
+        return await self._store.winners(workspaces, ids) if ids else {}
 
     async def _rehearse(
         self, c: Candidate, around: "_Around", suppressed: bool, unsubscribe_url: str | None
@@ -202,7 +214,8 @@ class Inquiries:
             workspace = await self._courses.workspace(c.command.workspace_id)
             footer = workspace.footer if workspace else Footer()
             page = unsubscribe_url if footer.link else None
-            stages = [_as_sent(stage, footer, page, values) for stage in said(course, ahead, values)]
+            spoken = said(course, c.id, ahead, values, around.winners)
+            stages = [_as_sent(stage, footer, page, values) for stage in spoken]
         return Rehearsed(
             enrollment_id=c.id,
             person_id=person_of(c.command),
@@ -306,8 +319,16 @@ def stages_ahead(
     return ahead
 
 
-def said(course: Course, ahead: Sequence[StageAhead], values: Mapping[str, str]) -> list[StageSaid]:
-    """The stages with their words; what will be left out says nothing."""
+def said(
+    course: Course,
+    enrollment_id: UUID,
+    ahead: Sequence[StageAhead],
+    values: Mapping[str, str],
+    winners: Mapping[UUID, str],
+) -> list[StageSaid]:
+    """The stages with their words, of variants those that the person would get now; what will be left out
+    says nothing.
+    """
     latest: str | None = None
     found: list[StageSaid] = []
     for each in ahead:
@@ -315,12 +336,25 @@ def said(course: Course, ahead: Sequence[StageAhead], values: Mapping[str, str])
         if each.skipped:
             found.append(StageSaid(**dict(each)))
             continue
+        variant, stage = _worded(course, enrollment_id, stage, winners)
         words = words_of(stage, values)
         subject = _subject(course, each.stage_index, stage, words, latest, values)
         latest = subject if stage.channel is Channel.EMAIL else latest
         problems = [Refusal(code=code, detail=detail) for code, detail in words.problems]
-        found.append(StageSaid(**dict(each), subject=subject, text=words.text, problems=problems))
+        found.append(
+            StageSaid(**dict(each), subject=subject, text=words.text, problems=problems, variant=variant)
+        )
     return found
+
+
+def _worded(
+    course: Course, enrollment_id: UUID, stage: Stage, winners: Mapping[UUID, str]
+) -> tuple[str | None, Stage]:
+    comparison = comparison_id(course.version.view.sequence_id, stage)
+    if stage.variants is None or comparison is None:
+        return None, stage
+    variant = chosen(stage.variants, dispatch_id(enrollment_id, stage.id), winner=winners.get(comparison))
+    return variant.id, stage.worded(variant)
 
 
 def _as_sent(stage: StageSaid, footer: Footer, page: str | None, values: Mapping[str, str]) -> StageSaid:
@@ -407,10 +441,11 @@ def _address(c: Candidate) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class _Around:
-    """Who else has the candidates' addresses, and everything live of all of them."""
+    """Who else has the candidates' addresses, everything live of all of them, and which variants have won."""
 
     people: Sequence[Document]
     live: Sequence[Document]
+    winners: Mapping[UUID, str]
 
     def same_address(self, c: Candidate) -> list[SameAddress]:
         """Others of the workspace with this candidate's address."""

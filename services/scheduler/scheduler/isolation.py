@@ -36,6 +36,10 @@ class Work(StrEnum):
     REPLAN = "replan"
 
 
+for _work in Work:
+    BROKEN.labels(_work)  # at zero from the start: the first one is an increase
+
+
 class Isolation:
     """Finds who makes a batch fail, and puts it aside until its next try."""
 

@@ -225,7 +225,11 @@ def _told_complete(e: Document, outcome: StageOutcome) -> Document:
         Outcome.TASK_DONE: Event.TASK_DONE,
         Outcome.TASK_SKIPPED: Event.STAGE_SKIPPED,
     }[outcome.event_type]
-    facts = {"scheduled_for": e.get("planned_at"), "reason": outcome.reason or None}
+    facts = {
+        "scheduled_for": e.get("planned_at"),
+        "reason": outcome.reason or None,
+        "variant": outcome.variant,
+    }
     if outcome.event_type is not Outcome.TASK_SKIPPED:
         facts["sent_at"] = at
     return chapter(told, at, e, **facts)
@@ -293,7 +297,8 @@ def returned(e: Document, outcome: StageOutcome, due_at: datetime, step: Step | 
 def awaiting_task(e: Document, outcome: StageOutcome, ask_again_at: datetime) -> Change:
     """A task is open; the scheduler asks again at `ask_again_at`."""
     to = move(e, Trigger.TASK_OPENED, State.AWAITING_TASK)
-    told = chapter(Event.TASK_OPENED, outcome.occurred_at, e, scheduled_for=e.get("planned_at"))
+    facts = {"scheduled_for": e.get("planned_at"), "variant": outcome.variant}
+    told = chapter(Event.TASK_OPENED, outcome.occurred_at, e, **facts)
     return Change(to, {"due_at": ask_again_at}, (), (told,))
 
 
@@ -325,6 +330,12 @@ def stopped(
         return Change(to, fields, ("due_at", *_WAITING), (told,))
     owed = {"owes_recall": f"{e['_id']}:{e['stage_id']}", "due_at": recall_again_at}
     return Change(to, {**fields, **owed}, _WAITING, (told,))
+
+
+def erased(e: Document, at: datetime) -> Change:
+    """The person asked to be forgotten, and nothing of them is left in it: no transition, told once."""
+    told = chapter(Event.ERASED, at, {"sequence_version": e.get("sequence_version")})
+    return Change(State(e["state"]), {"erased_at": at}, (), (told,))
 
 
 def failed(e: Document, at: datetime, reason: str, reason_code: str = "") -> Change:

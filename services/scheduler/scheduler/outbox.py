@@ -5,6 +5,7 @@ enrollments of a batch before they are written, and goes when the brokers have t
 there, a sweep tells.
 """
 
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
@@ -13,7 +14,7 @@ from uuid import UUID, uuid4
 from chassis.clock import Clock
 from chassis.errors import Retry
 from chassis.kafka import Record
-from chassis.telemetry import counter
+from chassis.telemetry import Latest, counter
 from scheduler.isolation import Isolation, Work
 from scheduler.model import Document, is_aside
 from scheduler.store import SchedulerStore, Write
@@ -26,6 +27,12 @@ UNWRITTEN_SECONDS = 3600.0
 """How long after it was announced a write may still come; the driver gives up within seconds."""
 SWEEP_BATCH = 500
 LOST_GUARDS = counter("segue_scheduler_lost_guards", "Writes whose enrollment had changed since it was read")
+SEQUENCE_EVENTS = Latest(
+    "segue_scheduler_sequence_events",
+    "Events of enrollments published, by sequence; repetitions included",
+    "sequence_id",
+    ["event"],
+)
 
 T = TypeVar("T")
 
@@ -81,7 +88,11 @@ class Outbox:
             await self._tell_owed(owed, now)
 
     async def _publish(self, stories: Iterable[tuple[Document, Sequence[Document]]]) -> None:
-        records = [Record.of(event_of(e, chapter)) for e, story in stories for chapter in story]
+        told = [(e, chapter) for e, story in stories for chapter in story]
+        records = [Record.of(event_of(e, chapter)) for e, chapter in told]
+        counts = Counter((e["sequence_id"], chapter["type"]) for e, chapter in told)
+        for (sequence, event), count in counts.items():
+            SEQUENCE_EVENTS.count(sequence, event, by=count)
         await self._publisher.publish(records)
 
     async def _owe(self, token: UUID, owing: Sequence[Document], recorded_at: datetime) -> None:

@@ -45,11 +45,6 @@ class SlotStore:
         self._slots = database.collection(names.SLOTS)
         self._books = database.collection(names.SLOT_BOOKS)
 
-    async def ensure_indexes(self) -> None:
-        """Create what is missing."""
-        for name, indexes in INDEXES.items():
-            await self._database.collection(name).ensure_indexes(indexes)
-
     async def revision(self, workspace: UUID) -> int:
         """The book's revision, with nothing pending; what was is carried out first."""
         for _ in range(TRIES):

@@ -57,10 +57,6 @@ class Slots:
         self._books: OrderedDict[UUID, _Book] = OrderedDict()
         self._alone = asyncio.Lock()
 
-    async def ensure_indexes(self) -> None:
-        """Create what is missing."""
-        await self._store.ensure_indexes()
-
     async def valid(self, enrollments: Sequence[Document]) -> set[UUID]:
         """Which of these have a slot for their next attempt that may be spent now."""
         ids = {next_slot_id(e): e["_id"] for e in enrollments}

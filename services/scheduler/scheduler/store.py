@@ -15,6 +15,7 @@ from uuid import UUID
 from chassis import documents as names
 from chassis.documents import (
     CalendarView,
+    ComparisonView,
     EngagementView,
     MailboxView,
     SequenceView,
@@ -36,7 +37,7 @@ AS_DUE: Document = dict.fromkeys(
         *("workspace_id", "state", "ended", "sequence_id", "sequence_version", "person_id", "company_id"),
         *("owner_id", "mailbox_id", "is_test", "completed", "base", "rev", "seq", "stage_id", "stage_index"),
         *("channel", "attempt", "tried", "due_at", "planned_at", "send_before", "since", "owes_recall"),
-        "broken",
+        *("broken", "traceparent"),
     ),
     1,
 )
@@ -126,6 +127,7 @@ class SchedulerStore:
         self._suppressions = database.collection(names.SUPPRESSIONS)
         self._sequences = database.collection(names.SEQUENCES)
         self._versions = database.collection(names.SEQUENCE_VERSIONS)
+        self._comparisons = database.collection(names.COMPARISONS)
         self._mailboxes = database.collection(names.MAILBOXES)
         self._workspaces = database.collection(names.WORKSPACES)
         self._sms_numbers = database.collection(names.SMS_NUMBERS)
@@ -247,11 +249,6 @@ class SchedulerStore:
         return await retrying(
             lambda: self._enrollments.update_many(filter, update, hint="_id_", changed=True)
         )
-
-    async def ensure_indexes(self) -> None:
-        """Create what is missing of the indexes of the collections that the scheduler writes."""
-        for name, indexes in INDEXES.items():
-            await self._database.collection(name).ensure_indexes(indexes)
 
     # ---- events that the broker may not have ----------------------------------------------------
 
@@ -597,6 +594,12 @@ class SchedulerStore:
         doc = await self._versions.find_one(query, projection=VersionView.PROJECTION)
         return VersionView.read(doc) if doc else None
 
+    async def winners(self, workspaces: Iterable[UUID], ids: Iterable[UUID]) -> dict[UUID, str]:
+        """Which variant has won, by comparison; those that go on are left out."""
+        query = _within(workspaces, {"_id": {"$in": list(ids)}})
+        found = await self._comparisons.find(query, projection=ComparisonView.PROJECTION)
+        return {each.id: each.winner for each in map(ComparisonView.read, found) if each.winner}
+
     async def engagements(
         self, workspaces: Iterable[UUID], dispatch_ids: Iterable[str]
     ) -> list[EngagementView]:
@@ -700,5 +703,6 @@ def _newer_facts(person: Document) -> UpdateOne:
         "_id": person["_id"],
         "workspace_id": person["workspace_id"],
         "facts_at": {"$lt": person["facts_at"]},
+        "erased_at": None,
     }
     return UpdateOne(older, {"$set": {k: v for k, v in person.items() if k != "_id"}})

@@ -8,7 +8,7 @@ from scheduler.model import Change, Document, numbered
 from segue_contracts import ids
 from segue_contracts.commands import Enroll
 from segue_contracts.events import EnrollmentEvent, EnrollmentEventType
-from segue_contracts.message import Channel, to_utc_milliseconds
+from segue_contracts.message import ToldChannel, to_utc_milliseconds
 
 
 def number(e: Document, change: Change, recorded_at: datetime) -> list[Document]:
@@ -19,12 +19,12 @@ def number(e: Document, change: Change, recorded_at: datetime) -> list[Document]
 
 def event_of(e: Document, chapter: Document) -> EnrollmentEvent:
     """The event that a chapter of an enrollment's history is, with the enrollment's unchanging facts."""
-    told: dict[str, Any] = {name: chapter[name] for name in _COPIED if name in chapter}
-    for name in _INSTANTS:
+    told: dict[str, Any] = {name: chapter[name] for name in COPIED if name in chapter}
+    for name in INSTANTS:
         if name in chapter:
             told[name] = _as_kept(chapter[name])
     if "channel" in chapter:
-        told["channel"] = Channel(chapter["channel"])
+        told["channel"] = ToldChannel(chapter["channel"])
     if "supersedes" in chapter:
         told["supersedes_event_id"] = ids.event_id(e["_id"], chapter["supersedes"])
     return EnrollmentEvent.known(
@@ -72,5 +72,5 @@ def person_of(command: Enroll) -> UUID:
     return ids.person_id(command.workspace_id, command.prospect.external_id)
 
 
-_COPIED = ("seq", "company_id", "stage_id", "stage_index", "attempt", "reason", "reason_code")
-_INSTANTS = ("scheduled_for", "sent_at", "until")
+COPIED = ("seq", "company_id", "stage_id", "stage_index", "attempt", "reason", "reason_code", "variant")
+INSTANTS = ("scheduled_for", "sent_at", "until")

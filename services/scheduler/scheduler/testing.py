@@ -9,8 +9,10 @@ from uuid import UUID, uuid5
 from chassis import documents as names
 from chassis.errors import Retry
 from chassis.kafka import Received, Record
+from chassis.migrations import build
 from chassis.store import Database
 from chassis.testing import FrozenClock, fresh_database, fresh_name
+from scheduler.migrations import SCHEMA
 from scheduler.model import Document
 from scheduler.settings import SchedulerSettings
 from scheduler.store import ALL_SHARDS
@@ -176,6 +178,6 @@ async def open_bench(mongodb_uri: str, *documents: Document) -> AsyncIterator[Be
     settings = settings_for(mongodb_uri)
     async with fresh_database(settings) as database:
         bench = bench_over(database, settings)
-        await bench.parts.store.ensure_indexes()
+        await build(database, SCHEMA)
         await bench.seed(*(documents or (TWO_MAILS,)))
         yield bench

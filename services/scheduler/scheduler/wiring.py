@@ -7,21 +7,27 @@ from dataclasses import dataclass
 from chassis import inquiries as questions
 from chassis.clock import Clock
 from chassis.desk import Desk
+from chassis.erasure import Erasures
 from chassis.health import clock_check, listening
 from chassis.kafka import Consumer, DeadLetters, Handler, Publisher, ensure_topics
 from chassis.kafka.topics import partition_count
+from chassis.migrations import prepare
+from chassis.restored import MARK_SECONDS, Watch
 from chassis.secrets import Secrets
 from chassis.service import Service
 from chassis.store import Database, connect
+from scheduler.backlog import LOOK_SECONDS, Backlog, BacklogStore
 from scheduler.corrections import Corrections
 from scheduler.course import Courses
 from scheduler.due import DueLoop
 from scheduler.enroll import Enrolling
+from scheduler.erasure import Forgetting, WordStore
 from scheduler.flights import Flights
 from scheduler.handlers import Commands, OutcomeRecords, StopRecords
 from scheduler.holds import Holds
 from scheduler.inquiries import Inquiries
 from scheduler.isolation import Isolation
+from scheduler.migrations import SCHEMA
 from scheduler.outbox import Outbox, Publishes
 from scheduler.outcomes import Outcomes
 from scheduler.people import People
@@ -55,6 +61,7 @@ class Parts:
     outcomes: OutcomeRecords
     stop_records: StopRecords
     inquiries: Inquiries
+    forgetting: Forgetting
 
 
 @contextlib.asynccontextmanager
@@ -70,9 +77,12 @@ async def wiring(settings: SchedulerSettings, service: Service) -> AsyncIterator
             publisher = await stack.enter_async_context(Publisher(settings))
         clock, shards = settings.clock(), Shards(await partition_count(settings, STAGE_OUTCOMES))
         parts = assemble(settings, clock, database, publisher, shards.owned)
-        with service.stage("indexes"):
-            await parts.store.ensure_indexes()
-            await parts.slots.ensure_indexes()
+        with service.stage("schema"):
+            await prepare(database, SCHEMA)
+        watch = Watch(database, settings, "scheduler")
+        with service.stage("mark"):
+            await watch.start()
+        service.periodic("mark", MARK_SECONDS, watch.move)
         with service.stage("time zones"):
             await parts.replans.look_at_zones()
         service.health.check("clock", clock_check(database, clock))
@@ -103,9 +113,17 @@ async def wiring(settings: SchedulerSettings, service: Service) -> AsyncIterator
         service.spawn("due loop", parts.due.run, stop=parts.due.stop)
         service.periodic("hold sweep", settings.sweep_seconds, parts.holds.sweep)
         service.periodic("stop sweep", settings.sweep_seconds, parts.stops.sweep)
+        service.periodic("erasure sweep", settings.sweep_seconds, parts.forgetting.sweep)
         service.periodic("replan sweep", settings.sweep_seconds, parts.replans.sweep)
         service.periodic("slot sweep", SLOT_SWEEP_SECONDS, parts.slots.sweep)
         service.periodic("outbox sweep", settings.sweep_seconds, parts.outbox.sweep)
+        backlog = Backlog(
+            BacklogStore(database),
+            clock,
+            shards=shards.owned,
+            redelivery_seconds=settings.redelivery_seconds,
+        )
+        service.periodic("backlog", LOOK_SECONDS, backlog.look)
         yield
 
 
@@ -126,8 +144,11 @@ def assemble(
     holds = Holds(store, outbox, courses, slots, isolation, clock)
     people = People(store, outbox, stops)
     replans = Replans(store, outbox, courses, slots, isolation, clock)
-    wishes = Wishes(store, outbox, courses, stops, people, replans, clock)
-    enrolling = Enrolling(store, outbox, publisher, courses, stops, people, Secrets(settings), clock)
+    secrets = Secrets(settings)
+    erasures = Erasures(database, secrets, clock)
+    forgetting = Forgetting(erasures, WordStore(database), store, outbox, stops, clock)
+    wishes = Wishes(store, outbox, courses, stops, people, erasures, replans, clock)
+    enrolling = Enrolling(store, outbox, publisher, courses, stops, people, erasures, secrets, clock)
     flights = Flights(clock)
     outcomes = Outcomes(store, outbox, courses, stops, flights, clock, settings.ask_again_seconds)
     due = DueLoop(
@@ -147,7 +168,7 @@ def assemble(
         poll_seconds=settings.poll_seconds,
     )
     corrections = Corrections(store, outbox)
-    commands = Commands(store, enrolling, holds, stops, wishes, replans, corrections, clock)
+    commands = Commands(store, enrolling, holds, stops, wishes, replans, corrections, forgetting, clock)
     inquiries = Inquiries(store, courses, holds, enrolling, wishes, clock)
     return Parts(
         store,
@@ -161,6 +182,7 @@ def assemble(
         OutcomeRecords(outcomes),
         StopRecords(stops, holds),
         inquiries,
+        forgetting,
     )
 
 

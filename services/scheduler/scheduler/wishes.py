@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from chassis.clock import Clock
+from chassis.erasure import REASON as ERASED
+from chassis.erasure import Erasures
 from chassis.templates import TemplateError, compile_template
 from scheduler import model
 from scheduler.course import Course, Courses
@@ -35,6 +37,7 @@ class Wishes:
         courses: Courses,
         stops: Stops,
         people: People,
+        erasures: Erasures,
         replans: Replans,
         clock: Clock,
     ) -> None:
@@ -43,6 +46,7 @@ class Wishes:
         self._courses = courses
         self._stops = stops
         self._people = people
+        self._erasures = erasures
         self._replans = replans
         self._clock = clock
 
@@ -123,6 +127,8 @@ class Wishes:
         told = Told(command.workspace_id, command.prospect, command.occurred_at)
         workspaces = {command.workspace_id}
         people = {told.person_id}
+        if await self._erasures.among(workspaces, people):
+            return [_reason(ERASED, "the person was erased, and asked not to be known here any more")]
         if not await self._store.people(workspaces, people):
             return [_reason("unknown_person", "nobody with this external_id was ever enrolled")]
         await self._people.save([told])

@@ -80,7 +80,7 @@ class DoubtStore:
         guard = {
             "_id": dispatch_id,
             "workspace_id": workspace,
-            "journaled": True,
+            "$or": [{"journaled": True}, {"restored": True}],
             "state": {"$in": model.sources(Move.RECORD_SENT)},
         }
         said: Document = {"reason": evidence, "code": "", "settled_at": at, **more}

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final, Protocol
 from uuid import UUID, uuid5
 
-from chassis import faults
+from chassis import faults, tracing
 from chassis.clock import Clock
 from chassis.documents import PersonView
 from chassis.errors import Reject
@@ -162,7 +162,8 @@ def _due(message: StageDue) -> Due:
 
 
 def _claim(due: Due, batch: str, earlier: Earlier | None = None) -> Claim:
-    return Claim(due, model.claim_token(batch, due.dispatch_id), earlier or Earlier())
+    token = model.claim_token(batch, due.dispatch_id)
+    return Claim(due, token, earlier or Earlier(), tracing.context(due.enrollment_id))
 
 
 def _answer(due: Due, found: Existing | None, batch: str) -> Answer:
@@ -327,7 +328,8 @@ class DeliveryCommandHandler:
         await self._doubts.prove(command.workspace_id, command.dispatch_id, RECEIPT, **more)
         reason = model.receipt_ends(command.status, command.error_code)
         if reason is not None:
-            await self._steps.suppress(command.workspace_id, after["recipient"], reason.value)
+            if recipient := after.get("recipient"):  # an erased person's is suppressed already
+                await self._steps.suppress(command.workspace_id, recipient, reason.value)
             await self._steps.insist([stop_by_receipt(command, after["person_id"], reason, self._clock)])
         return None
 

@@ -123,10 +123,6 @@ class MailboxStates:
         self._states = database.collection(names.MAILBOX_STATES)
         self._mailboxes = database.collection(names.MAILBOXES)
 
-    async def ensure(self) -> None:
-        """The indexes."""
-        await self._states.ensure_indexes(INDEXES)
-
     async def tally(self, seen: Seen) -> None:
         """Add to the counts of the mailbox's day; another day begins anew."""
         more = {name: getattr(seen, name) for name in ("deferred", "rate_limited", "unreachable")}
@@ -236,6 +232,7 @@ class MailboxHealth:
         if before is None or before.day != day:
             before = Seen(mailbox, day)
         self._seen[mailbox.id] = before.with_(settlement, kind)
+        metrics.MAILBOX_ANSWERS.count(mailbox.id, kind or settlement.target.value)
         if kind is not None:
             metrics.DEFERRED_BY_SERVER.labels(kind).inc()
 

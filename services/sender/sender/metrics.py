@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from chassis.telemetry import counter, gauge, histogram
+from chassis.telemetry import Latest, counter, gauge, histogram
 
 OUTCOMES: Final = counter(
     "segue_sender_outcomes", "Outcomes published, by kind and reason", ["outcome", "reason"]
@@ -59,6 +59,10 @@ CARRY_SECONDS: Final = histogram("segue_sender_carry_seconds", "One delivery fro
 CLAIM_SECONDS: Final = histogram("segue_sender_claim_seconds", "Claiming one batch of stages that came due")
 DEFERRED_BY_SERVER: Final = counter(
     "segue_sender_deferred_by_server", "Messages that a mail server put off or refused for now", ["kind"]
+)
+BOUNCED: Final = counter("segue_sender_bounced", "Messages whose recipient a mail server refused for good")
+MAILBOX_ANSWERS: Final = Latest(
+    "segue_sender_mailbox_answers", "What mail servers said to messages, by mailbox", "mailbox_id", ["answer"]
 )
 MAILBOX_TURNS: Final = counter(
     "segue_sender_mailbox_turns",

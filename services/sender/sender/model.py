@@ -121,7 +121,8 @@ class Earlier:
 
     `journaled`: DATA may have begun once, so every later attempt sends exactly the stored bytes to the stored
     recipient, and copies of them to `bcc`. `failures` counts all of them, and the backoff grows with it; the
-    other two only their kind.
+    other two only their kind. `variant`: in which of the stage's variants it
+    was written; it stays that one.
     """
 
     journaled: bool = False
@@ -131,6 +132,7 @@ class Earlier:
     soft_failures: int = 0
     policy_refusals: int = 0
     bcc: tuple[str, ...] = ()
+    variant: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +142,7 @@ class Claim:
     due: Due
     token: str
     earlier: Earlier = field(default_factory=Earlier)
+    traceparent: str | None = None
 
 
 def claim_token(batch: str, dispatch_id: str) -> str:
@@ -255,6 +258,10 @@ class Settlement:
     def document(self) -> Document:
         """What the write sets."""
         return {"state": self.target.value, **self.fields}
+
+    def with_facts(self, facts: Document) -> "Settlement":
+        """The same, with what else the delivery says."""
+        return replace(self, fields={**facts, **self.fields}) if facts else self
 
     @property
     def size(self) -> int:
@@ -437,6 +444,10 @@ _OUTCOMES: Final[Mapping[State, Outcome]] = {
 }
 
 
+_WENT_OUT: Final = frozenset({Outcome.SENT, Outcome.TASK_OPENED, Outcome.TASK_DONE, Outcome.TASK_SKIPPED})
+"""The outcomes that tell in which words."""
+
+
 def has_outcome(delivery: Document) -> bool:
     """Whether a delivery is settled, for now or for good."""
     return State(delivery["state"]) in _OUTCOMES
@@ -460,6 +471,7 @@ def outcome_of(delivery: Document, recorded_at: datetime) -> StageOutcome:
         code=delivery.get("code") or "",
         bounced=kind is Outcome.REJECTED and bool(delivery.get("bounced")),
         responded=kind is Outcome.TASK_DONE and bool((delivery.get("task") or {}).get("responded")),
+        variant=delivery.get("variant") if kind in _WENT_OUT else None,
     )
 
 

@@ -16,6 +16,7 @@ INDEXES: Final = (
     Index((("next_at", 1),), "open", partial={"next_at": {"$type": "date"}}),
     Index((("created_at", 1),), "expires", expire_after_seconds=KEEP_SECONDS),
 )
+WORDS: Final = dict.fromkeys(("subject", "text", "body"), "")
 TASK: Final[Document] = dict.fromkeys(
     (
         *("workspace_id", "enrollment_id", "stage_id", "attempt", "sequence_id", "sequence_version"),
@@ -44,10 +45,6 @@ class PromptStore:
         self._users = database.collection(names.USERS)
         self._mailboxes = database.collection(names.MAILBOXES)
         self._workspaces = database.collection(names.WORKSPACES)
-
-    async def ensure(self) -> None:
-        """The collection's indexes."""
-        await self._prompts.ensure_indexes(INDEXES)
 
     # ---- whom, where ----
 
@@ -169,7 +166,8 @@ class PromptStore:
             "state": {"$in": [Told.OPEN.value, Told.TRANSMITTING.value]},
         }
         if next_at is None:
-            update: Document = {"$set": {"state": state.value}, "$unset": {"next_at": ""}}
+            # Told, or never to be: what it says has names in it that nobody needs any more.
+            update: Document = {"$set": {"state": state.value}, "$unset": {"next_at": "", **WORDS}}
         else:
             update = {"$set": {"state": state.value, "next_at": next_at}}
         return await self._prompts.update_one(guard, update)

@@ -86,10 +86,6 @@ class Prompter:
         self._clock = clock
         self._public_url = public_url.rstrip("/") if public_url else None
 
-    async def ensure(self) -> None:
-        """The indexes of what it stores."""
-        await self._store.ensure()
-
     async def close(self) -> None:
         """End what is left of connections."""
         await self._notices.close()
@@ -235,6 +231,7 @@ class Prompter:
             "at": now,
             "tries": 0,
             "doubts": 0,
+            "dispatches": [task.dispatch_id for task in tasks],
         }
         ways: list[Document] = []
         if self._notices.mails:

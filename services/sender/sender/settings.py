@@ -73,6 +73,9 @@ class SenderSettings(ServiceSettings, SecretSettings, HostSettings):
     retention_sweep_seconds: float = Field(
         default=600.0, gt=0, description="between two looks for words that are to be erased"
     )
+    erasure_sweep_seconds: float = Field(
+        default=5.0, gt=0, description="between two looks for people who are to be erased"
+    )
     record_seconds: float = Field(
         default=60.0, gt=0, description="how long to go on trying to record what a server said"
     )

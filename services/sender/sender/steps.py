@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Protocol, Self, TypeVar
 from uuid import UUID, uuid5
 
-from chassis import faults
+from chassis import faults, tracing
 from chassis.clock import Clock
 from chassis.documents import WorkspaceView
 from chassis.errors import Retry
@@ -122,6 +122,7 @@ class Ending:
             "enrollment_id": due.enrollment_id,
             "stage_id": due.stage_id,
             "attempt": due.attempt,
+            tracing.FIELD: self.claim.traceparent,
             "recipient": self.recipient,
             **self.settlement.document,
         }
@@ -148,7 +149,7 @@ class Steps:
         self._jitter = jitter
         self._end: Together[Ending, bool] = Together(self._record_all, then=self._tell_all)
         self._look_again: Together[Sequence[Claim], None] = Together(self._count_crossed_stops)
-        self._send: Together[list[Message], None] = Together(
+        self._send: Together[list[Record], None] = Together(
             self._publish_all, linger_seconds=TELL_TOGETHER_SECONDS
         )
         self.reader = reader
@@ -210,14 +211,16 @@ class Steps:
         ]
         for delivery in told:
             if delivery["state"] == State.REJECTED:
+                metrics.BOUNCED.inc(bool(delivery.get("bounced")))
                 await self._suppress_if_refused(delivery)
         now = self._clock.real_now()
         outcomes = [model.outcome_of(delivery, now) for delivery in told]
         for (kind, reason), count in Counter((each.event_type, each.reason) for each in outcomes).items():
             metrics.OUTCOMES.labels(kind, reason).inc(count)
-        await self.publish(outcomes)
+        traces = [delivery.get(tracing.FIELD) for delivery in told]
+        await self.publish([Record.of(*each) for each in zip(outcomes, traces, strict=True)])
 
-    async def publish(self, messages: Sequence[Message]) -> None:
+    async def publish(self, messages: Sequence[Message | Record]) -> None:
         """Publish; a failure is logged and left to whoever asks again."""
         if not messages:
             return
@@ -229,12 +232,13 @@ class Steps:
                 extra=fields("sender.unpublished", messages=len(messages), error=str(error)[:200]),
             )
 
-    async def insist(self, messages: Sequence[Message]) -> None:
+    async def insist(self, messages: Sequence[Message | Record]) -> None:
         """Publish what nobody asks for again; raises Retry."""
-        await retrying(lambda: self._send(list(messages)), tries=PUBLISH_TRIES)
+        records = [each if isinstance(each, Record) else Record.of(each) for each in messages]
+        await retrying(lambda: self._send(records), tries=PUBLISH_TRIES)
 
-    async def _publish_all(self, lists: Sequence[list[Message]]) -> list[None]:
-        await self._publisher.publish([Record.of(message) for each in lists for message in each])
+    async def _publish_all(self, lists: Sequence[list[Record]]) -> list[None]:
+        await self._publisher.publish([record for each in lists for record in each])
         return [None] * len(lists)
 
     # ---- in doubt ----

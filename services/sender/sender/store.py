@@ -8,8 +8,10 @@ from typing import Any, Final, TypeVar
 from uuid import UUID
 
 from chassis import documents as names
+from chassis import tracing
 from chassis.documents import (
     AttachmentView,
+    ComparisonView,
     EnrollmentView,
     MailboxView,
     PersonView,
@@ -104,7 +106,7 @@ INDEXES: Final = (
         partial={"state": State.RELEASED.value, "task.opened_at": {"$type": "date"}},
     ),
 )
-SCHEMA: Final[Document] = {
+VALIDATOR: Final[Document] = {
     "bsonType": "object",
     "required": ["_id", "workspace_id", "enrollment_id", "stage_id", "attempt", "token", "state"],
     "properties": {
@@ -136,6 +138,12 @@ class Draft:
         links = sum(map(len, self.facts.get("tracking", {}).get("links", ())))
         text = 3 * len(self.facts.get("text", ""))
         return len(self.body) * (not self.file) + text + links + FACTS_BYTES
+
+    @property
+    def told(self) -> Document:
+        """What its outcome tells of it: the variant, also of the words that an earlier attempt has kept."""
+        variant = self.facts.get("variant") if self.facts else self.claim.earlier.variant
+        return {"variant": variant} if variant else {}
 
     @property
     def kept(self) -> Document:
@@ -171,6 +179,7 @@ class Store:
         self._holds = database.collection(names.HOLDS)
         self._suppressions = database.collection(names.SUPPRESSIONS)
         self._versions = database.collection(names.SEQUENCE_VERSIONS)
+        self._comparisons = database.collection(names.COMPARISONS)
         self._mailboxes = database.collection(names.MAILBOXES)
         self._workspaces = database.collection(names.WORKSPACES)
         self._sms_numbers = database.collection(names.SMS_NUMBERS)
@@ -181,11 +190,6 @@ class Store:
         self._lease_until = _now_plus(lease_seconds)
         self._overdue = _overdue(lease_seconds)
         self._deadline = _now_plus(doubt_seconds)
-
-    async def ensure(self) -> None:
-        """The collection with its validator and indexes."""
-        await self._deliveries.ensure_validator(SCHEMA)
-        await self._deliveries.ensure_indexes(INDEXES)
 
     # ---- 1. claim ----
 
@@ -232,6 +236,7 @@ class Store:
             "attempt": due.attempt,
             "token": {"$literal": claim_token(batch, due.dispatch_id)},
             "lease_until": self._lease_until,
+            **tracing.kept(due.enrollment_id),
         }
         return UpdateOne(guard, [{"$set": fields}], hint="_id_")
 
@@ -293,6 +298,12 @@ class Store:
         query = _within(workspaces, {"_id": {"$in": list(set(ids))}})
         found = await self._versions.find(query, projection=VersionView.PROJECTION)
         return {doc["_id"]: VersionView.read(doc) for doc in found}
+
+    async def winners(self, workspaces: Iterable[UUID], ids: Iterable[UUID]) -> dict[UUID, str]:
+        """Which variant has won, by comparison; those that go on are left out."""
+        query = _within(workspaces, {"_id": {"$in": list(set(ids))}})
+        found = await self._comparisons.find(query, projection=ComparisonView.PROJECTION)
+        return {each.id: each.winner for each in map(ComparisonView.read, found) if each.winner}
 
     async def mailboxes(self, workspaces: Iterable[UUID], ids: Iterable[UUID]) -> dict[UUID, MailboxView]:
         """Sending identities by id."""
@@ -588,6 +599,7 @@ def _new_claim(due: Due, batch: str) -> Document:
         "token": claim_token(batch, due.dispatch_id),
         "state": State.CLAIMED.value,
         "claimed_at": SERVER_STAMP,  # an insert can't say `$$NOW`
+        **tracing.kept(due.enrollment_id),
     }
 
 
@@ -608,6 +620,7 @@ def _earlier(doc: Document) -> Earlier:
         doc.get("soft_failures", 0),
         doc.get("policy_refusals", 0),
         tuple(doc.get("bcc") or ()),
+        doc.get("variant"),
     )
 
 

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from chassis.clock import Clock
+from chassis.erasure import Erasures
 from chassis.health import clock_check, listening
 from chassis.hosts import Guard
 from chassis.kafka import Consumer, DeadLetters, Handler, Publisher, ensure_topics
+from chassis.migrations import prepare
 from chassis.oauth import Tokens, TokenStore
+from chassis.restored import MARK_SECONDS, Watch
 from chassis.secrets import Secrets
 from chassis.service import Service
 from chassis.store import Database, connect
@@ -19,9 +22,11 @@ from segue_contracts.sequence import MANUAL_CHANNELS
 from segue_contracts.topics import DELIVERY_COMMANDS, STAGE_DUE, TOPICS, Topic
 from sender.doubts import Doubts, DoubtStore
 from sender.email import Email, Posts
+from sender.erasure import Forgetting, WordStore
 from sender.handlers import DeliveryCommandHandler, StageDueHandler
 from sender.mailbox_health import FLUSH_SECONDS, MailboxHealth, MailboxStates
 from sender.manual import Manual
+from sender.migrations import SCHEMA
 from sender.notices import Notices
 from sender.prompt_store import PromptStore
 from sender.prompter import Prompter
@@ -74,10 +79,12 @@ async def wiring(settings: SenderSettings, service: Service) -> AsyncIterator[No
         stack.push_async_callback(sender.sms.close)
         stack.push_async_callback(sender.tokens.close)
         stack.push_async_callback(sender.prompter.close)
-        with service.stage("indexes"):
-            await sender.store.ensure()
-            await sender.states.ensure()
-            await sender.prompter.ensure()
+        with service.stage("schema"):
+            await prepare(database, SCHEMA)
+        watch = Watch(database, settings, "sender")
+        with service.stage("mark"):
+            await watch.start()
+        service.periodic("mark", MARK_SECONDS, watch.move)
         service.health.check("clock", clock_check(database, clock))
         letters = DeadLetters(publisher)
 
@@ -97,6 +104,9 @@ async def wiring(settings: SenderSettings, service: Service) -> AsyncIterator[No
         service.periodic("mailbox health", FLUSH_SECONDS, sender.health.flush)
         retention = Retention(database, clock, service.stopping)
         service.periodic("retention sweep", settings.retention_sweep_seconds, retention.sweep)
+        erasures = Erasures(database, Secrets(settings), clock)
+        forgetting = Forgetting(erasures, WordStore(database), clock)
+        service.periodic("erasure sweep", settings.erasure_sweep_seconds, forgetting.sweep)
         service.periodic("task sweep", SWEEP_SECONDS, sender.on_commands.skip_overdue)
         service.periodic("prompts", SWEEP_SECONDS, sender.prompter.sweep)
         # Two groups, so that a person's click never waits behind a batch of stages.

@@ -1,12 +1,13 @@
 """What people and their mail servers answered, what that did, and the word of a person who knows better."""
 
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import Field
 
-from api.access import among
+from api.access import among, visible_to
 from api.auditing import audit
 from api.keys import KeyScope
 from api.paging import Page, PageQuery
@@ -65,6 +66,13 @@ class CorrectionShown(Shown):
     at: datetime
 
 
+class SequenceNamed(Shown):
+    """A sequence, and what it is called."""
+
+    id: UUID
+    name: str
+
+
 class AnswerShown(Shown):
     """A message about somebody in a sequence.
 
@@ -88,6 +96,7 @@ class AnswerShown(Shown):
     person_ids: list[UUID]
     enrollment_ids: list[UUID]
     sequence_ids: list[UUID]
+    sequences: list[SequenceNamed]
     owner_ids: list[UUID]
     from_address: str
     subject: str
@@ -117,12 +126,22 @@ async def list_them(call: Call) -> Answer:
     query: AnswerQuery = call.query
     which = among("answer.sequences", await visible_ids(call))
     found, cursor = await call.api.reads.answers(call.caller.workspace, which, _where(call, query), query)
-    return Answer(Page[AnswerShown](items=[shown(call, each) for each in found], next_cursor=cursor))
+    names = await _names(call, found)
+    return Answer(Page[AnswerShown](items=[shown(call, each, names) for each in found], next_cursor=cursor))
 
 
 async def get(call: Call) -> Answer:
     """One answer."""
-    return Answer(shown(call, await existing(call)))
+    view = await existing(call)
+    return Answer(shown(call, view, await _names(call, [view])))
+
+
+async def _names(call: Call, views: Iterable[AnswerView]) -> dict[UUID, str]:
+    """What the sequences of these answers are called, those that the caller may see."""
+    ids = {one for view in views for one in view.answer["sequences"]}
+    which = {"_id": {"$in": list(ids)}, **visible_to(call.caller)}
+    found = await call.api.store.sequences.briefs(call.caller.workspace, which) if ids else []
+    return {each["_id"]: each["name"] for each in found}
 
 
 async def existing(call: Call) -> AnswerView:
@@ -147,8 +166,8 @@ def _where(call: Call, query: AnswerQuery) -> Document:
     return {field: value for field, value in wanted.items() if value is not None}
 
 
-def shown(call: Call, view: AnswerView) -> AnswerShown:
-    """An answer as people see it."""
+def shown(call: Call, view: AnswerView, names: Mapping[UUID, str]) -> AnswerShown:
+    """An answer as people see it; `names` are those of sequences."""
     answer, effect = view.answer, view.effect
     return AnswerShown(
         id=view.id,
@@ -166,6 +185,7 @@ def shown(call: Call, view: AnswerView) -> AnswerShown:
         person_ids=answer["people"],
         enrollment_ids=answer["enrollments"],
         sequence_ids=answer["sequences"],
+        sequences=[SequenceNamed(id=one, name=names[one]) for one in answer["sequences"] if one in names],
         owner_ids=answer["owners"],
         from_address=answer["from_address"],
         subject=answer["subject"],
@@ -177,7 +197,7 @@ def shown(call: Call, view: AnswerView) -> AnswerShown:
         reviewed_at=answer.get("reviewed_at"),
         reviewed_by=answer.get("reviewed_by"),
         erased_at=view.erased_at,
-        erased=erased_note(view.erased_at),
+        erased=erased_note(view),
     )
 
 

@@ -24,10 +24,11 @@ from api.routes.tokens import columns_of
 from api.routing import CSV, MIB, Answer, Call, Closed, Line, Route, Shown, Takes
 from api.submitting import Accepted, Wish, submit, wish_of
 from api.times import Instant
-from chassis.documents import DeliveryStory, EnrollmentStory, PersonView
+from api.waiting import active_holds
+from chassis.documents import AnswerView, DeliveryStory, EnrollmentStory, PersonView, hold_id
 from chassis.secrets import WARNING
 from chassis.store import Document
-from segue_contracts.commands import Enroll
+from segue_contracts.commands import Enroll, HoldScope
 from segue_contracts.prospect import Prospect, ProspectError, parse_prospect
 
 MAX_PROSPECTS = 5_000
@@ -92,6 +93,7 @@ class LastEvent(Shown):
     type: str
     at: datetime
     stage_id: str | None = None
+    variant: str | None = None
     reason: str | None = None
     until: datetime | None = None
 
@@ -195,6 +197,7 @@ class DeliveryShown(Shown):
     enrollment_id: UUID
     stage_id: str
     stage_index: int | None
+    variant: str | None = None
     channel: str | None
     state: str
     attempt: int
@@ -468,8 +471,22 @@ async def list_enrollments(call: Call) -> Answer:
     query: EnrollmentQuery = call.query
     found, cursor = await _page(call, sequence["_id"], query)
     people = await call.api.reads.people(call.caller.workspace, {each.person_id for each in found})
-    rows = [shown(each, people.get(each.person_id)) for each in found]
+    holds = await _holding(call, found)
+    rows = [shown(each, people.get(each.person_id), each.id in holds) for each in found]
     return Answer(Page[EnrollmentRow](items=rows, next_cursor=cursor))
+
+
+async def _holding(call: Call, stories: Sequence[EnrollmentStory]) -> dict[UUID, Document]:
+    """For each that is paused by itself, or with its person, the hold; from when it was set, though the
+    scheduler takes notice only when the next stage is due.
+    """
+    scopes = {
+        each.id: (hold_id(HoldScope.ENROLLMENT, each.id), hold_id(HoldScope.PERSON, each.person_id))
+        for each in stories
+        if each.state == "scheduled"
+    }
+    holds = await active_holds(call, [name for names in scopes.values() for name in names])
+    return {i: holds[name] for i, names in scopes.items() for name in names if name in holds}
 
 
 async def _page(
@@ -494,12 +511,13 @@ async def get_enrollment(call: Call) -> Answer:
         raise not_found("enrollment")
     await check_right(call, [story.sequence_id], "enrollment")
     people = await reads.people(workspace, [story.person_id])
-    holds = await reads.holds(workspace, [story.parked_by] if story.parked_by else [])
+    parked = await reads.holds(workspace, [story.parked_by] if story.parked_by else [])
+    hold = next(iter([*parked.values(), *(await _holding(call, [story])).values()]), None)
     deliveries = await reads.deliveries_of(workspace, enrollment_id)
-    person, hold = people.get(story.person_id), holds.get(story.parked_by or "")
+    person = people.get(story.person_id)
     return Answer(
         EnrollmentWhole(
-            **dict(shown(story, person)),
+            **dict(shown(story, person, hold is not None)),
             prospect=person.prospect if person else None,
             hold=Held.model_validate(hold) if hold else None,
             broken=Broken.model_validate(story.broken) if story.broken else None,
@@ -535,8 +553,8 @@ async def stats(call: Call) -> Answer:
     )
 
 
-def shown(story: EnrollmentStory, person: PersonView | None) -> EnrollmentRow:
-    """An enrollment as a row."""
+def shown(story: EnrollmentStory, person: PersonView | None, is_held: bool) -> EnrollmentRow:
+    """An enrollment as a row; `is_held`: by a hold that has not parked it yet."""
     prospect = person.prospect if person else {}
     return EnrollmentRow(
         id=story.id,
@@ -552,7 +570,7 @@ def shown(story: EnrollmentStory, person: PersonView | None) -> EnrollmentRow:
         mailbox_id=story.mailbox_id,
         owner_id=story.owner_id,
         next=next_of(story),
-        held=story.parked_by is not None,
+        held=is_held or story.parked_by is not None,
         stop=Stopped.model_validate(story.stop) if story.stop else None,
         failure=story.failure,
         last_event=LastEvent.model_validate(story.history[-1]) if story.history else None,
@@ -581,11 +599,14 @@ def delivery_shown(story: DeliveryStory, now: datetime) -> DeliveryShown:
     """A delivery as people see it at the business instant `now`."""
     doubt = _doubt(story, now) if story.state == "in_doubt" else None
     shown = DeliveryShown.model_validate(story)
-    return shown.model_copy(update={"doubt": doubt, "erased": erased_note(story.erased_at)})
+    return shown.model_copy(update={"doubt": doubt, "erased": erased_note(story)})
 
 
-def erased_note(at: datetime | None) -> str | None:
+def erased_note(story: DeliveryStory | AnswerView) -> str | None:
     """What stands in the place of words that were erased."""
+    if story.person_erased_at is not None:
+        return f"erased on {story.person_erased_at:%Y-%m-%d}, with all that was kept of the person"
+    at = story.erased_at
     return None if at is None else f"erased on {at:%Y-%m-%d} by the workspace's retention rule"
 
 

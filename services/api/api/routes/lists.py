@@ -38,7 +38,9 @@ from api.submitting import Accepted, submit
 from chassis.documents import hold_id, hold_is_active
 from chassis.errors import Retry
 from chassis.inquiries import Rehearsed
+from chassis.personal import copy_id
 from chassis.store import Document
+from segue_contracts.ids import person_id
 from segue_contracts.message import Channel
 from segue_contracts.prospect import Prospect, check_phone, parse_prospect
 from segue_contracts.sequence import parse_sequence
@@ -544,8 +546,9 @@ async def send_test(call: Call) -> Answer:
         raise not_found("row")
     if UNREADABLE in row["codes"]:
         raise invalid_at("/row", "has problems of its own: mend it first")
+    external_id = row["data"]["external_id"]
     own = {
-        "external_id": f"test-{call.ids.next().hex}",
+        "external_id": copy_id(person_id(call.caller.workspace, external_id), call.ids.next().hex),
         "email": user["email"],
         "phone": request.phone,
         "company_key": None,

@@ -1,7 +1,7 @@
 """A message as one person would get it, while it is still being written: nothing is stored or sent."""
 
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import Field
@@ -12,15 +12,12 @@ from api.routes.sequences import check_right
 from api.routing import Answer, Call, Closed, Route, Shown, Takes
 from chassis.documents import MailboxView, WorkspaceView
 from chassis.store import Document
-from chassis.templates import MAX_TEMPLATE_BYTES, Kind, Template, TemplateError, compile_template
+from chassis.templates import MAX_TEMPLATE_BYTES, Template, TemplateError, compile_template
 from chassis.tokens import PERSON_FIELDS, token_values
-from chassis.wording import words_of
+from chassis.wording import KINDS, words_of
 from segue_contracts.message import Channel
 from segue_contracts.sequence import Stage
 from segue_contracts.text import Email, Tokens
-
-KINDS: Final[Mapping[str, Kind]] = {"subject": "header", "text": "text", "html": "html"}
-"""The templates of a stage."""
 
 Source = Annotated[str, Field(max_length=MAX_TEMPLATE_BYTES)]
 

@@ -11,17 +11,20 @@ from pydantic import Field
 
 from api.access import Right, best_right, check, right_to, visible_to
 from api.auditing import audit
+from api.comparing import compared_stages, comparison_document
 from api.counted import SequenceCounts, counts_of
 from api.crowd import submit_for_all
 from api.keys import KeyScope
 from api.mail_content import address_errors
 from api.model import sequence_document, sequence_etag, version_document
 from api.paging import Page, PageQuery
-from api.problems import FieldError, Problem, conflict, invalid, not_found, refused
+from api.preconditions import check_match
+from api.problems import FieldError, conflict, invalid, not_found, refused
 from api.routes.attachments import check_attachments
 from api.routes.delegations import check_consents, teammates_mailbox
 from api.routes.tokens import check_tokens
 from api.routing import KIB, YAML, Answer, Call, Closed, Route, Shown, Takes
+from api.store import SEQUENCE_ORDERS
 from api.submitting import Accepted, submit, wish_of
 from api.waiting import Wait, waits_of
 from chassis import faults
@@ -30,15 +33,18 @@ from chassis.errors import Duplicate
 from chassis.sms_text import AWAKE_MINUTES, cost
 from chassis.store import Document
 from chassis.templates import Kind, TemplateError, compile_template
+from chassis.wording import KINDS
 from chassis.zones import ZONE_NAMES
 from segue_contracts.commands import Hold, HoldScope
 from segue_contracts.events import SequenceEventType
 from segue_contracts.message import Channel
 from segue_contracts.sequence import (
+    MEASURED,
     Access,
     SequenceDocument,
     SequenceError,
     Timing,
+    WonBy,
     parse_sequence,
 )
 from segue_contracts.timing import PROSPECT, TimeOfDay, TimeRange
@@ -143,6 +149,10 @@ class SequenceQuery(PageQuery):
         default=None, description="me: those you own; others: what others share with you"
     )
     q: str | None = Field(default=None, max_length=100, description="Part of the name, in any case")
+    sort: Literal["created", "changed", "name"] = Field(
+        default="created",
+        description="created, changed: the latest first; name: from A, capitals before small letters",
+    )
 
 
 # ---- what may be saved --------------------------------------------------------------------------------
@@ -177,9 +187,9 @@ def template_error(pointer: str, source: str | None, kind: Kind) -> Iterator[Fie
 
 def _template_errors(document: SequenceDocument) -> Iterator[FieldError]:
     for index, stage in enumerate(document.stages):
-        yield from template_error(f"/stages/{index}/subject", stage.subject, "header")
-        yield from template_error(f"/stages/{index}/text", stage.text, "text")
-        yield from template_error(f"/stages/{index}/html", stage.html, "html")
+        for path, source in stage.templates():
+            pointer = "/".join(map(str, path))
+            yield from template_error(f"/stages/{index}/{pointer}", source, KINDS[str(path[-1])])
 
 
 def _timings(document: SequenceDocument) -> Iterator[tuple[str, Timing]]:
@@ -199,20 +209,32 @@ def _zone_errors(document: SequenceDocument) -> Iterator[FieldError]:
 
 
 def _untracked_errors(document: SequenceDocument) -> Iterator[FieldError]:
-    """Conditions on opens and clicks that nobody measures, so that they would never be true."""
-    tracking = document.tracking
+    """What stands on opens and clicks that nobody measures: conditions that would never be true, and variants
+    of which none would ever win.
+    """
     for index, stage in enumerate(document.stages):
         for part in stage.when.walk() if stage.when is not None else ():
             named = part.opened or part.clicked
-            if named is None:
-                continue
-            measure, is_on = ("opens", tracking.opens) if part.opened else ("clicks", tracking.clicks)
-            if not is_on:
-                detail = f"asks about {measure}, which are not tracked: add tracking: {{{measure}: true}}"
-                yield FieldError(pointer=f"/stages/{index}/when", detail=detail)
-            if document.stages[document.index_of(named)].html is None:
-                detail = f"{named} is plain text, in which nothing is tracked: give that stage an `html`"
-                yield FieldError(pointer=f"/stages/{index}/when", detail=detail)
+            if named is not None:
+                measure = "opens" if part.opened else "clicks"
+                yield from _unmeasured(document, f"/stages/{index}/when", measure, named)
+        if stage.winner is not None and stage.winner.by in MEASURED:
+            measure = "opens" if stage.winner.by is WonBy.OPENED else "clicks"
+            yield from _unmeasured(document, f"/stages/{index}/winner/by", measure, stage.id)
+
+
+def _unmeasured(
+    document: SequenceDocument, pointer: str, measure: str, stage_id: str
+) -> Iterator[FieldError]:
+    """Why opens, or clicks, of a stage are not known of everybody who gets it."""
+    if not getattr(document.tracking, measure):
+        detail = f"asks about {measure}, which are not tracked: add tracking: {{{measure}: true}}"
+        yield FieldError(pointer=pointer, detail=detail)
+    for variant, words in document.stages[document.index_of(stage_id)].wordings():
+        if words.html is None:
+            what = stage_id if variant is None else f"{stage_id}, variant {variant},"
+            detail = f"{what} is plain text, in which nothing is tracked: give that stage an `html`"
+            yield FieldError(pointer=pointer, detail=detail)
 
 
 def check_tracking(call: Call, document: SequenceDocument) -> None:
@@ -237,12 +259,14 @@ async def check_texts(call: Call, document: SequenceDocument) -> None:
     if not await call.api.store.sms_numbers.any_sends(call.caller.workspace):
         errors = [FieldError(pointer=f"/stages/{i}/channel", detail=NO_NUMBER) for i, _ in stages]
     for i, stage in stages:
-        segments = len(cost(_TOKEN.sub("", stage.text or "").strip()).segments)
-        if segments > most:
-            detail = (
-                f"takes {segments} segments of a text message without its values; at most {most} are sent"
-            )
-            errors.append(FieldError(pointer=f"/stages/{i}/text", detail=detail))
+        for path, source in stage.templates():
+            segments = len(cost(_TOKEN.sub("", source).strip()).segments)
+            if segments > most:
+                detail = (
+                    f"takes {segments} segments of a text message without its values; at most {most} are sent"
+                )
+                pointer = "/".join(map(str, path))
+                errors.append(FieldError(pointer=f"/stages/{i}/{pointer}", detail=detail))
     errors += [
         FieldError(pointer=f"/stages/{i}", detail=ONLY_QUIET_HOURS)
         for i, _ in stages
@@ -324,11 +348,11 @@ async def visible_ids(call: Call) -> list[UUID] | None:
 
 
 async def list_sequences(call: Call) -> Answer:
-    """Sequences, the newest first; archived ones with `archived=true`."""
+    """Sequences, the newest first unless `sort` says otherwise; archived ones with `archived=true`."""
     query: SequenceQuery = call.query
     which = {**_which(call, query.of), **_named(query.q)}
     found, cursor = await call.api.store.sequences.page(
-        call.caller.workspace, which, query.archived, query.tag, query
+        call.caller.workspace, which, query.archived, query.tag, SEQUENCE_ORDERS[query.sort], query
     )
     known = await call.api.counting.known(call.caller.workspace, [each["_id"] for each in found])
     shown = [
@@ -430,6 +454,7 @@ async def _saved(call: Call, document: SequenceDocument) -> Answer:
         sequence_id, workspace, 1, document, mailboxes, owner_id, owner_id, call.api.clock.now()
     )
     await audit(call, "sequence.published", sequence_id, version=1)
+    await _open_comparisons(call, sequence_id, document)
     try:
         await call.api.store.sequences.add_version(version)
     except Duplicate:
@@ -454,7 +479,7 @@ async def replace(call: Call) -> Answer:
     await check_attachments(call, document)
     for _ in range(PUBLISH_TRIES):
         sequence = await existing(call)
-        check_match(call, sequence)
+        _check_match(call, sequence)
         if sequence["archived"]:
             raise conflict("archived", "This sequence is archived: it takes no new versions.")
         mailboxes = await mailbox_ids(call, document, sequence["owner_id"])
@@ -484,6 +509,7 @@ async def _publish(call: Call, sequence: Document, document: SequenceDocument, m
     )
     ours = True
     await audit(call, "sequence.published", sequence["_id"], version=number)
+    await _open_comparisons(call, sequence["_id"], document)
     try:
         await store.add_version(version)
     except Duplicate:
@@ -498,6 +524,16 @@ async def _publish(call: Call, sequence: Document, document: SequenceDocument, m
         # Somebody who found our number taken may have published our version for us.
         return current is not None and current["latest_version"] >= number
     return ours
+
+
+async def _open_comparisons(call: Call, sequence_id: UUID, document: SequenceDocument) -> None:
+    """Before the version is published: nothing of it goes out uncompared."""
+    workspace, real_now = call.caller.workspace, call.api.clock.real_now()
+    opened = [
+        comparison_document(workspace, sequence_id, each, real_now)
+        for each in compared_stages(sequence_id, document)
+    ]
+    await call.api.store.comparisons.open(opened, real_now)
 
 
 async def archive(call: Call) -> Answer:
@@ -526,7 +562,7 @@ async def _archive(call: Call) -> Answer:
         sequence = await existing(call)
         if sequence["archived"]:
             return await whole(call, sequence)
-        check_match(call, sequence)
+        _check_match(call, sequence)
         version = await call.api.store.sequences.version(
             call.caller.workspace, sequence["_id"], sequence["latest_version"]
         )
@@ -539,19 +575,8 @@ async def _archive(call: Call) -> Answer:
     raise conflict("busy", "Others are changing this sequence at this moment: try again.")
 
 
-def check_match(call: Call, sequence: Document) -> None:
-    """Problem 412 if If-Match names another state than the sequence is in (RFC 9110, section 13.1.1)."""
-    given = call.if_match or call.request.headers.get("If-Match")
-    if given is None or given.strip() == "*":
-        return
-    current = sequence_etag(sequence)
-    if current not in [each.strip() for each in given.split(",")]:
-        raise Problem(
-            HTTPStatus.PRECONDITION_FAILED,
-            "changed-meanwhile",
-            f"The sequence changed since you read it: it is {current} now. Nothing was saved.",
-            headers={"ETag": current},
-        )
+def _check_match(call: Call, sequence: Document) -> None:
+    check_match(call.if_match or call.request.headers.get("If-Match"), sequence_etag(sequence), "sequence")
 
 
 _TAKES = Takes(schema_of=SequenceDocument, also=(YAML,), limit=MAX_SEQUENCE_BYTES)

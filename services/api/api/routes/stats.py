@@ -23,11 +23,12 @@ MOST_DAYS: Final = 400
 USUAL_DAYS: Final = 30
 
 View = Literal["cohort", "activity"]
-By = Literal["sequence", "stage", "owner", "day", "week"]
+By = Literal["sequence", "stage", "variant", "owner", "day", "week"]
 SPLITS: Final[Mapping[By, Split]] = {
     "sequence": Split(sequence=True),
     "owner": Split(sequence=True),
     "stage": Split(sequence=True, stage=True),
+    "variant": Split(sequence=True, stage=True, variant=True),
     "day": Split(day=True),
     "week": Split(day=True),
 }
@@ -114,6 +115,7 @@ class StatsRow(Shown):
     name: str
     sequence_id: UUID | None = None
     stage_id: str | None = None
+    variant: str | None = None
     owner_id: UUID | None = None
     day: date | None = None
     cohort: Cohort | None = None
@@ -223,7 +225,7 @@ def _asked(call: Call, query: StatsQuery, sequences: Mapping[UUID, Document]) ->
 
 def _adds_up(query: StatsQuery) -> bool:
     """Whether nothing is in two groups, so that the total is their sum."""
-    return query.by in ("day", "week") or (query.view == "cohort" and query.by != "stage")
+    return query.by in ("day", "week") or (query.view == "cohort" and query.by not in ("stage", "variant"))
 
 
 async def _counted(call: Call, view: View, asked: Asked, split: Split | None) -> Counted:
@@ -234,7 +236,7 @@ async def _counted(call: Call, view: View, asked: Asked, split: Split | None) ->
 
 # ---- what is told -------------------------------------------------------------------------------------
 
-Group = UUID | date | tuple[UUID | None, str | None] | str
+Group = UUID | date | tuple[UUID | None, str | None, str | None] | str
 
 
 def _folded(counted: Counted, by: By, sequences: Mapping[UUID, Document]) -> dict[Group, Counter[str]]:
@@ -249,8 +251,8 @@ def _group(key: Key, by: By, sequences: Mapping[UUID, Document]) -> Group:
         assert key.day is not None, "it was split by day"
         return key.day if by == "day" else _monday(key.day)
     assert key.sequence is not None, "it was split by sequence"
-    if by == "stage":
-        return (key.sequence, key.stage)
+    if by in ("stage", "variant"):
+        return (key.sequence, key.stage, key.variant)
     owner: UUID = sequences[key.sequence]["owner_id"]
     return owner if by == "owner" else key.sequence
 
@@ -282,9 +284,10 @@ def _row(
     match group:
         case date():
             return StatsRow(name=group.isoformat(), day=group, **numbers)
-        case (UUID() as sequence, stage):
+        case (UUID() as sequence, stage, variant):
             name = f"{sequences[sequence]['name']}: {stage or 'before the first stage'}"
-            return StatsRow(name=name, sequence_id=sequence, stage_id=stage, **numbers)
+            name += f", {variant}" if variant else ""
+            return StatsRow(name=name, sequence_id=sequence, stage_id=stage, variant=variant, **numbers)
         case UUID() if query.by == "owner":
             return StatsRow(name=owners.get(group, "somebody who left"), owner_id=group, **numbers)
         case UUID():

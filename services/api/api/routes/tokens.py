@@ -13,8 +13,9 @@ from api.problems import FieldError, conflict, invalid, invalid_at, not_found
 from api.prospects_csv import plain
 from api.routing import Answer, Call, Closed, Route, Shown, Takes
 from chassis.store import Document
-from chassis.templates import Kind, compile_template
+from chassis.templates import compile_template
 from chassis.tokens import BUILT_IN, OWN_TOKENS, wrong_values
+from chassis.wording import KINDS
 from segue_contracts.problems import did_you_mean
 from segue_contracts.sequence import SequenceDocument, parse_sequence
 from segue_contracts.text import Line, TokenName, Tokens, TokenValue
@@ -22,7 +23,6 @@ from segue_contracts.tokens import TokenScope, TokenType, check_token
 
 MAX_TOKENS = 200
 USERS_NAMED = 10
-_SOURCES: tuple[tuple[str, Kind], ...] = (("subject", "header"), ("text", "text"), ("html", "html"))
 
 
 class TokenDefinition(Closed):
@@ -103,10 +103,9 @@ async def check_tokens(call: Call, document: SequenceDocument) -> None:
 def named(document: SequenceDocument) -> Iterator[tuple[str, Iterable[str]]]:
     """Where a sequence's templates name tokens, and which."""
     for index, stage in enumerate(document.stages):
-        for field, kind in _SOURCES:
-            source = getattr(stage, field)
-            if source is not None:
-                yield f"/stages/{index}/{field}", compile_template(source, kind=kind).tokens
+        for path, source in stage.templates():
+            pointer = "/".join(map(str, path))
+            yield f"/stages/{index}/{pointer}", compile_template(source, kind=KINDS[str(path[-1])]).tokens
 
 
 async def users_of(call: Call, name: str) -> list[str]:

@@ -12,9 +12,10 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
+from chassis import tracing
 from chassis.errors import Fatal, Reject, Retry
 from chassis.kafka.connection import client_options, ends_within
-from chassis.kafka.letters import DeadLetters
+from chassis.kafka.letters import DeadLetters, is_of_a_newer_release
 from chassis.kafka.progress import Look, Progress
 from chassis.kafka.records import Place, Received, headers_of
 from chassis.retry import backoff, retrying
@@ -55,6 +56,9 @@ RETRIES = counter("segue_kafka_batch_retries", "Batches tried again after a tran
 BATCH_SECONDS = histogram("segue_kafka_batch_seconds", "Handling one batch, its retries included", ["group"])
 LAG = gauge(
     "segue_kafka_lag_records", "Records not yet handled, as the watchdog saw them", ["group", "topic"]
+)
+CONNECTED = gauge(
+    "segue_kafka_connected", "1 while the brokers answer the group's watchdog, 0 while not", ["group"]
 )
 COMMIT_FAILURES = counter(
     "segue_kafka_commit_failures", "Commits refused or lost; work may be repeated", ["group"]
@@ -228,7 +232,8 @@ class Consumer:
     async def _settle(self, batch: list[Received], settled: dict[Place, int]) -> None:
         """Handle or dead-letter every record; `settled` grows by what is durable, in offset order."""
         try:
-            await self._with_retries(lambda: self._handle(batch))
+            with tracing.handling(batch):
+                await self._with_retries(lambda: self._handle(batch))
         except (Abandoned, Fatal):
             raise
         except Exception as error:  # noqa: BLE001 - the ladder: nothing a handler raises may lose a record
@@ -252,7 +257,8 @@ class Consumer:
             if self._interrupted.is_set():
                 raise Abandoned
             try:
-                await self._with_retries(lambda: self._handle([received]))
+                with tracing.handling([received]):
+                    await self._with_retries(lambda: self._handle([received]))
             except (Abandoned, Fatal):
                 raise
             except Reject as error:
@@ -268,7 +274,8 @@ class Consumer:
         return None
 
     async def _park(self, received: Received, error: Exception, attempts: int) -> None:
-        if self._letters_in_a_row >= self._dead_letters.ceiling:
+        newer = is_of_a_newer_release(error)
+        if self._letters_in_a_row >= self._dead_letters.ceiling and not newer:
             raise Fatal(
                 f"{self._group}: {self._letters_in_a_row} records in a row failed for good; the next one, "
                 f"{received.topic}/{received.partition}@{received.offset}, stays where it is: {error!r}"
@@ -276,7 +283,7 @@ class Consumer:
         await self._with_retries(
             lambda: self._dead_letters.put(received, error, group=self._group, attempts=attempts)
         )
-        self._letters_in_a_row += 1
+        self._letters_in_a_row += not newer
         HANDLED.labels(self._group, received.topic, "dead_lettered").inc()
 
     async def _with_retries(self, work: Callable[[], Awaitable[None]]) -> None:
@@ -390,7 +397,9 @@ class Consumer:
             async with asyncio.timeout(ANSWER_SECONDS):
                 ends = await consumer.end_offsets(partitions) if partitions else {}
         except (KafkaError, IllegalStateError, TimeoutError):
+            CONNECTED.labels(self._group).set(0)
             return None
+        CONNECTED.labels(self._group).set(1)
         for place in places - self._handled.keys():
             await self._find_position(consumer, place)
         found = {self._place(partition): end for partition, end in ends.items()}
@@ -440,6 +449,7 @@ class Consumer:
         except BaseException:
             await self._leave(consumer)
             raise
+        CONNECTED.labels(self._group).set(1)
         # Only now: to start with a subscription to an unknown topic would wait for it in silence.
         consumer.subscribe(self._names, listener=_Listener(self))
         self._retrying = None

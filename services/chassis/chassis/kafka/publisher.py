@@ -22,6 +22,7 @@ from aiokafka.errors import (
     TopicAuthorizationFailedError,
 )
 
+from chassis import tracing
 from chassis.errors import Reject, Retry
 from chassis.kafka.connection import client_options, ends_within
 from chassis.kafka.records import Headers, Record
@@ -114,7 +115,7 @@ class Publisher:
                 record.value,
                 record.key,
                 record.partition,
-                headers=[*record.headers, *common],
+                headers=_headers(record, common),
             )
             for record in records
         ]
@@ -130,7 +131,7 @@ class Publisher:
                     "timestamp": None,
                     "key": record.key,
                     "value": record.value,
-                    "headers": [*record.headers, *common],
+                    "headers": _headers(record, common),
                 }
                 if batch.append(**entry) is None:
                     pending.append(await producer.send_batch(batch, topic, partition=partition))
@@ -214,6 +215,10 @@ def _positive_hash(key: bytes) -> int:
 def _common_headers() -> Headers:
     correlation = correlation_id()
     return () if correlation is None else ((CORRELATION_HEADER, correlation.encode()),)
+
+
+def _headers(record: Record, common: Headers) -> list[tuple[str, bytes]]:
+    return [*record.headers, *common, *tracing.headers(record.key, record.headers)]
 
 
 def _check_size(record: Record) -> None:

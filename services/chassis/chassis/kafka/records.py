@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from chassis.tracing import HEADER
 from segue_contracts.codec import encode
 from segue_contracts.message import Message
 
@@ -25,10 +26,11 @@ class Record:
     partition: int | None = None
 
     @classmethod
-    def of(cls, message: Message) -> "Record":
-        """The record of a message of the contract."""
+    def of(cls, message: Message, context: str | None = None) -> "Record":
+        """The record of a message of the contract, in a trace if `context` names one."""
         encoded = encode(message)
-        return cls(encoded.topic, encoded.key, encoded.value, encoded.headers)
+        headers = encoded.headers if context is None else (*encoded.headers, (HEADER, context.encode()))
+        return cls(encoded.topic, encoded.key, encoded.value, headers)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ async def partition_count(settings: KafkaSettings, topic: Topic) -> int:
         await admin.start()
         return (await _partition_counts(admin, settings, [topic]))[topic.name]
     except (KafkaError, TimeoutError) as error:
-        raise Retry(f"Kafka at {settings.kafka_bootstrap_servers}: {error!r}") from error
+        raise _unreached(settings, error) from error
     finally:
         await admin.close()
 
@@ -52,9 +52,16 @@ async def _ensure(settings: KafkaSettings, topics: Sequence[Topic]) -> None:
         await _create(admin, settings, await _missing(admin, settings, topics))
         await _verify(admin, settings, topics)
     except (KafkaError, TimeoutError) as error:
-        raise Retry(f"Kafka at {settings.kafka_bootstrap_servers}: {error!r}") from error
+        raise _unreached(settings, error) from error
     finally:
         await admin.close()
+
+
+def _unreached(settings: KafkaSettings, error: BaseException) -> Retry:
+    """The client tells a wrong password like a broker that is away."""
+    user = settings.kafka_sasl_username
+    or_refused = f" (or it does not let {user} in: look at the user's password)" if user else ""
+    return Retry(f"Kafka at {settings.kafka_bootstrap_servers}{or_refused}: {error!r}")
 
 
 async def _missing(
