@@ -19,9 +19,10 @@ from uuid import uuid4
 
 import aiohttp
 
-from api.store import ensure_indexes
+from api.migrations import SCHEMA
 from api.testing import serving
 from chassis import documents as names
+from chassis.migrations import build
 from chassis.store import Document, connect
 from chassis.testing import fresh_settings
 from stack.local_mongo import LocalMongo
@@ -120,7 +121,7 @@ async def inserted(uri: str, documents: list[Document]) -> float:
     """Seconds for the bare writes, with the collection's indexes and the write concern of the API."""
     settings = fresh_settings("unused:9092", uri)
     async with connect(settings) as database:
-        await ensure_indexes(database)
+        await build(database, SCHEMA)
         commands = database.collection(names.COMMANDS)
         fresh = [{**each, "_id": uuid4()} for each in documents]
         began = time.perf_counter()

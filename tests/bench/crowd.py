@@ -14,7 +14,9 @@ from pydantic import SecretStr
 from pymongo import MongoClient
 
 from chassis.kafka import Received, Record
+from chassis.migrations import build
 from chassis.store import connect
+from scheduler.migrations import SCHEMA
 from scheduler.settings import SchedulerSettings
 from scheduler.wiring import assemble
 from segue_contracts.codec import encode
@@ -199,7 +201,7 @@ async def _enroll(brokers: Brokers, database: str, commands: Iterator[Enroll]) -
     )
     async with connect(settings) as store:
         parts = assemble(settings, settings.clock(), store, NoBroker(), lambda: ())
-        await parts.store.ensure_indexes()
+        await build(store, SCHEMA)
         batch: list[Received] = []
         for command in commands:
             batch.append(_received(command))

@@ -17,10 +17,12 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 from chassis import documents as names
+from chassis.migrations import build
 from chassis.store import Collection, connect
 from chassis.testing import FrozenClock, fresh_settings
 from scheduler.due import BATCH
 from scheduler.frontier import WHOLE_SHARE, Frontier
+from scheduler.migrations import SCHEMA
 from scheduler.model import Document
 from scheduler.store import ALL_SHARDS, SchedulerStore
 from stack.local_mongo import LocalMongo
@@ -48,7 +50,7 @@ def main(enrollments: int) -> None:
 async def measure(uri: str, enrollments: int) -> None:
     async with connect(fresh_settings("unused:9092", uri)) as database:
         store, collection = SchedulerStore(database), database.collection(names.ENROLLMENTS)
-        await store.ensure_indexes()
+        await build(database, SCHEMA)
         await fill(collection, scheduled(enrollments, NOW))
         await fill(collection, scheduled(LATER, NOW + timedelta(days=30)))
 

@@ -17,8 +17,10 @@ from uuid import UUID, uuid5
 
 from chassis.caps import DAY, HOUR, Cap
 from chassis.clock import Clock
+from chassis.migrations import build
 from chassis.store import connect
 from chassis.testing import FrozenClock, fresh_settings
+from scheduler.migrations import SCHEMA
 from scheduler.model import Document, Step
 from scheduler.plan import Person, Planned, Refused, Sender, plan
 from scheduler.search import Vacancy
@@ -70,7 +72,7 @@ async def segue(uri: str, people: int) -> float:
     async with connect(settings) as database:
         clock: Clock = FrozenClock(MONDAY)
         slots = Slots(SlotStore(database), clock)
-        await slots.ensure_indexes()
+        await build(database, SCHEMA)
         everybody = [enrollment(number) for number in range(people)]
         began, found = time.perf_counter(), 0
         for first in range(0, people, BATCH):

@@ -19,9 +19,11 @@ from uuid import UUID, uuid5
 
 from chassis import documents as names
 from chassis.kafka import Record
+from chassis.migrations import build
 from chassis.store import Collection
 from chassis.testing import NOON, FrozenClock, fresh_database
 from scheduler.course import Course, Courses
+from scheduler.migrations import SCHEMA
 from scheduler.model import Document, Step
 from scheduler.replans import BEGINS_AFTER_SECONDS
 from scheduler.store import ALL_SHARDS
@@ -76,8 +78,7 @@ async def measure(uri: str, enrollments: int) -> None:
     async with fresh_database(settings) as database:
         clock, kafka = FrozenClock(), Heard()
         bench = Bench(assemble(settings, clock, database, kafka, lambda: ALL_SHARDS), database, clock, kafka)
-        await bench.parts.store.ensure_indexes()
-        await bench.parts.slots.ensure_indexes()
+        await build(database, SCHEMA)
         await bench.seed(ONE_MAIL)
         enroll = bench.enroll(country="DE")
         await bench.command(enroll)

@@ -45,6 +45,15 @@ SHORT = {
     "SEGUE_KAFKA_DELIVERY_SECONDS": "3",
     "SEGUE_SMTP_PER_MAILBOX": "10",
 }
+# A crowd on a busy machine: no deadline may pass for want of a turn.
+PATIENT = {
+    "SEGUE_REDELIVERY_SECONDS": "20",
+    "SEGUE_ASK_AGAIN_SECONDS": "20",
+    "SEGUE_CLAIM_LEASE_SECONDS": "19",
+    "SEGUE_SMTP_TOTAL_SECONDS": "12",
+    "SEGUE_BATCH_SECONDS": "6",
+    "SEGUE_ROOM_SECONDS": "5",
+}
 SESSION_OF_A_FOREIGN_CLUSTER = {"SEGUE_KAFKA_SESSION_SECONDS": "6"}
 """The least that a broker with Kafka's defaults allows."""
 

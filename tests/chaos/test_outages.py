@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from invariants import violations
-from rig import CALL, broken_in, open_office, rig, sequence
+from rig import CALL, PATIENT, broken_in, open_office, rig, sequence
 from run import replay_everything, storm
 from stack.brokers import Brokers
 from stack.local_kafka import LocalKafka
@@ -18,15 +18,6 @@ pytestmark = [pytest.mark.stack, pytest.mark.slow, pytest.mark.timeout(300)]
 WIPED_CROWD = 100
 CROWD = 2000
 CROWD_SECONDS = 180.0
-# A crowd on a busy machine: no deadline may pass for want of a turn.
-PATIENT = {
-    "SEGUE_REDELIVERY_SECONDS": "20",
-    "SEGUE_ASK_AGAIN_SECONDS": "20",
-    "SEGUE_CLAIM_LEASE_SECONDS": "19",
-    "SEGUE_SMTP_TOTAL_SECONDS": "12",
-    "SEGUE_BATCH_SECONDS": "6",
-    "SEGUE_ROOM_SECONDS": "5",
-}
 
 
 @pytest.fixture

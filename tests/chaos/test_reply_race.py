@@ -25,15 +25,18 @@ from pydantic import SecretStr
 
 from chassis import documents as names
 from chassis import faults
+from chassis.migrations import build
 from chassis.secrets import Secrets
 from chassis.testing import fresh_database
 from invariants import violations
+from scheduler.migrations import SCHEMA as SCHEDULER_SCHEMA
 from scheduler.settings import SchedulerSettings
 from scheduler.testing import TWO_MAILS, Bench, bench_over, received, settings_for
 from segue_contracts.commands import DeliveryCommand
 from segue_contracts.events import EnrollmentEvent, EnrollmentStop, StageDue, StageOutcome, StopReason
 from segue_contracts.message import Message, Scope
 from sender import steps
+from sender.migrations import SCHEMA as SENDER_SCHEMA
 from sender.settings import SenderSettings
 from sender.smtp import Aborted, Accepted, Broken, Deferred, Outcome, Phase, Reply
 from sender.smtp_pool import Letter
@@ -189,7 +192,8 @@ class Race:
 
     async def begin(self) -> None:
         """Somebody is enrolled and due."""
-        await self.bench.parts.store.ensure_indexes()
+        await build(self.bench.database, SCHEDULER_SCHEMA)
+        await build(self.bench.database, SENDER_SCHEMA)
         await self.bench.seed(TWO_MAILS)
         (self.enrollment,) = await self.bench.enrolled("priya")
         for _ in range(2):
@@ -207,7 +211,6 @@ class Race:
             )
             self.steps.slow_down(sender, self.note_read)
             self.senders.append(sender)
-        await self.senders[0].store.ensure()
 
     # ---- the steps, named as the model names them ----
 

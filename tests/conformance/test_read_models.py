@@ -23,13 +23,14 @@ from api.application import application
 from api.bootstrap import Wanted, bootstrap
 from api.engagement_store import Request
 from api.machines import Verdict
+from api.migrations import SCHEMA as API_SCHEMA
 from api.model import CommandState, message_of, settled
 from api.settings import ApiSettings
 from api.store import Store as ApiStore
-from api.store import ensure_indexes
 from chassis import documents as names
 from chassis.documents import (
     CalendarView,
+    ComparisonView,
     DeliveryStory,
     DeliveryView,
     DoubtView,
@@ -55,14 +56,17 @@ from chassis.documents import (
     WorkspaceLimits,
     WorkspaceView,
 )
+from chassis.migrations import build
 from chassis.secrets import Secrets
 from chassis.store import Database, Document, Workspace
 from chassis.testing import NOON, FrozenClock, fresh_database, fresh_name
 from chassis.tracking import Mark
+from chassis.variants import comparison_id
 from reply_detector.cursors import CursorStore
 from reply_detector.imap import Trouble
 from scheduler import wiring as scheduler_wiring
 from scheduler.course import sender_of
+from scheduler.migrations import SCHEMA as SCHEDULER_SCHEMA
 from scheduler.settings import SchedulerSettings
 from scheduler.store import ALL_SHARDS
 from scheduler.testing import Captured, received
@@ -84,6 +88,7 @@ from segue_contracts.prospect import Prospect
 from segue_contracts.sequence import parse_sequence
 from segue_contracts.topics import STAGE_DUE, STAGE_OUTCOMES
 from sender import wiring as sender_wiring
+from sender.migrations import SCHEMA as SENDER_SCHEMA
 from sender.model import deferred
 from sender.settings import SenderSettings
 from stack.carried import carried
@@ -120,8 +125,8 @@ PROSPECT: Document = {
 
 
 NOBODY = UUID(int=0)
-DOUBTED = {"looks", "evidence", "decision", "decided_by", "erased_at"}
-"""What a delivery has only if it was in doubt, or was erased."""
+DOUBTED = {"looks", "evidence", "decision", "decided_by", "erased_at", "person_erased_at", "variant"}
+"""What a delivery has only if it was in doubt, was erased, or its stage has variants."""
 
 
 @dataclass
@@ -204,17 +209,16 @@ async def world(mongodb_uri: str, smtp_server: SmtpServer) -> AsyncIterator[Worl
     clock, kafka = FrozenClock(NOON), Captured()
     api_settings, sender_settings = ApiSettings(**common), SenderSettings(**common)
     async with fresh_database(api_settings) as database:
-        await ensure_indexes(database)
+        for schema in (API_SCHEMA, SENDER_SCHEMA, SCHEDULER_SCHEMA):
+            await build(database, schema)
         api = api_wiring.assemble(api_settings, clock, database, kafka)
         wanted = Wanted("Our Co", "ana@ourco.example", "Ana", False)
         made = await bootstrap(wanted, api.store.people, clock)
         pool = sender_wiring.smtp_pool(sender_settings)
         sender = sender_wiring.assemble(sender_settings, clock, database, kafka, pool)
-        await sender.store.ensure()
         scheduler = scheduler_wiring.assemble(
             SchedulerSettings(**common), clock, database, kafka, lambda: ALL_SHARDS
         )
-        await scheduler.store.ensure_indexes()
         async with TestClient(TestServer(application(api))) as http:
             built = World(database, clock, kafka, http, made, scheduler, sender, Secrets(api_settings))
             yield await built.furnished(smtp_server)
@@ -255,6 +259,21 @@ async def test_a_version(world: World) -> None:
     view = await read(world, VersionView, names.SEQUENCE_VERSIONS, _id)
     assert view == VersionView(world.workspace, world.sequence, 1, SEQUENCE, (world.mailbox,), world.user)
     assert parse_sequence(view.document).stages[1].id == "ring"
+
+
+async def test_a_comparison_of_variants_open_and_decided(world: World) -> None:
+    variants = [{"id": "a"}, {"id": "b", "subject": "For you"}]
+    document = {"name": "Two", "stages": [{**SEQUENCE["stages"][0], "subject": "Hi", "variants": variants}]}
+    sequence = await world.post("/v1/sequences", document, 201)
+    _id = comparison_id(UUID(sequence["id"]), parse_sequence(document).stages[0])
+    assert _id is not None
+    view = await read(world, ComparisonView, names.COMPARISONS, _id, lacks={"decision"})
+    assert view == ComparisonView(_id, None)
+    path = f"/v1/sequences/{sequence['id']}/stages/hello/winner"
+    await world.post(path, {"variant": "b"}, 200, method="PUT")
+    assert (await read(world, ComparisonView, names.COMPARISONS, _id)).winner == "b"
+    await world.post(path, {"variant": None}, 200, method="PUT")
+    assert (await read(world, ComparisonView, names.COMPARISONS, _id)).winner is None
 
 
 async def test_a_sequence_open_and_archived(world: World) -> None:
@@ -458,9 +477,10 @@ async def test_a_sent_delivery_as_the_reply_detector_and_people_read_it(world: W
     now, facts = world.clock.now(), {"dispatch_id": _id, "provider_message_id": provider_id}
     base = {"event_id": uuid4(), "occurred_at": now, "recorded_at": now, "workspace_id": world.workspace}
     await world.sender.on_commands([received(NoteProviderId(**base, **facts))])
-    view = await read(world, DeliveryView, names.DELIVERIES, _id)
+    # Only what is traced has a context: tests/e2e/test_observability.py follows one.
+    view = await read(world, DeliveryView, names.DELIVERIES, _id, lacks={"traceparent"})
     assert view.is_named({provider_id})
-    sent = await read(world, SentView, names.DELIVERIES, _id)
+    sent = await read(world, SentView, names.DELIVERIES, _id, lacks={"traceparent"})
     assert (sent.delivery, sent.subject) == (view, "Backend Engineer")
     assert (view.enrollment_id, view.stage_id) == (world.enrollment, "hello")
     assert (view.mailbox_id, view.recipient) == (world.mailbox, "Priya@there.example")
@@ -489,7 +509,7 @@ async def test_a_delivery_in_doubt_as_the_watcher_and_people_read_it_and_how_it_
             event_id=uuid4(), evidence=Evidence.SENT_COPY, found=found, places=["Sent"], **base
         )
         await world.sender.on_commands([received(noted)])
-    lacks = {"until", "task", "decision", "decided_by", "erased_at"}
+    lacks = {"until", "task", "decision", "decided_by", "erased_at", "person_erased_at", "variant"}
     story = await read(world, DeliveryStory, names.DELIVERIES, _id, lacks=lacks)
     assert story.looks == {"sent_copy": {"at": now, "times": 1, "places": ["Sent"]}}
     assert story.evidence == {"kind": "sent_copy", "at": now, "was": "in_doubt"}

@@ -272,6 +272,17 @@ async def test_ensure_indexes_is_repeatable_and_refuses_a_different_one(things: 
     await things.ensure_indexes([])
 
 
+async def test_what_is_there_is_told_and_dropping_what_is_not_is_no_error(things: Collection) -> None:
+    assert (await things.size(), await things.index_names()) == (0, set())
+    await things.drop_index("n")
+    await things.insert_new([{"_id": n} for n in range(3)])
+    await things.ensure_indexes([Index((("n", 1),), "n")])
+    assert (await things.size(), await things.index_names()) == (3, {"_id_", "n"})
+    for _ in range(2):
+        await things.drop_index("n")
+    assert await things.index_names() == {"_id_"}
+
+
 async def test_ensure_validator_holds_writes_to_the_schema_and_can_change(things: Collection) -> None:
     await things.ensure_validator({"required": ["a"]})
     with pytest.raises(OperationFailure):

@@ -213,7 +213,7 @@ UNREADABLE: dict[str, tuple[bytes | None, str]] = {
     "too large to read": (b'{"event_type": "%s"}' % (b"x" * 600_000), "too_large"),
 }
 WRONG: dict[str, tuple[Changes, str]] = {
-    "an unknown type": ({"event_type": "enrol"}, "invalid"),
+    "an unknown type": ({"event_type": "enrol"}, "unknown_type"),
     "a later major version": ({"schema_version": "2.0"}, "unknown_version"),
     "a number for an id": ({"sequence_id": 7}, "invalid"),
     "a time without its zone": ({"occurred_at": "2026-11-23T10:00:00"}, "invalid"),

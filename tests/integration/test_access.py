@@ -24,13 +24,22 @@ MAILBOX = {"address": "ana@ourco.example", "smtp": {"host": "127.0.0.1", "port":
 DOCUMENT = {
     "name": "Berlin",
     "mailbox": "ana@ourco.example",
-    "stages": [{"id": "hello", "channel": "email", "subject": "Hi", "text": "Hello"}],
+    "stages": [
+        {
+            "id": "hello",
+            "channel": "email",
+            "subject": "Hi",
+            "text": "Hello",
+            "variants": [{"id": "a"}, {"id": "b", "text": "Hi there"}],
+        }
+    ],
 }
 BELONGS = re.compile(r"\{(sequence_id|enrollment_id|dispatch_id|inbound_id)\}")
 ABOUT = [route for route in ROUTES if BELONGS.search(route.path)]
 BODIES: dict[str, Any] = {
     "PUT /v1/sequences/{sequence_id}": {**DOCUMENT, "access": "kept"},
     "PUT /v1/sequences/{sequence_id}/grants/{user_id}": {"right": "read"},
+    "PUT /v1/sequences/{sequence_id}/stages/{stage_id}/winner": {"variant": "a"},
     "POST /v1/sequences/{sequence_id}/transfer": {"to": str(uuid4())},
     "POST /v1/sequences/{sequence_id}/migrate": {"to_version": 1},
     "POST /v1/sequences/{sequence_id}/people": {"do": "pause", "state": "live"},
@@ -90,7 +99,12 @@ class Office:
             if right is not None and who != "owner":
                 path = f"/v1/sequences/{sequence_id}/grants/{self.users[who]}"
                 await self.served.call("PUT", path, {"right": right.name.lower()}, key=self.keys["owner"])
-        self.paths = {"sequence_id": str(sequence_id), "version": "1", "user_id": str(uuid4())}
+        self.paths = {
+            "sequence_id": str(sequence_id),
+            "version": "1",
+            "user_id": str(uuid4()),
+            "stage_id": "hello",
+        }
         await self._people(sequence_id)
 
     async def _people(self, sequence_id: UUID) -> None:

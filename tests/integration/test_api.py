@@ -14,20 +14,26 @@ from uuid import UUID, uuid4
 import pytest
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
+from pydantic import HttpUrl
 
 from api.application import application
 from api.bootstrap import Wanted, bootstrap
+from api.migrations import SCHEMA
 from api.routing import Api
 from api.settings import ApiSettings
-from api.store import ensure_indexes
+from api.store import SEQUENCE_ORDERS
 from api.wiring import assemble
 from chassis import documents as names
+from chassis import tracing
 from chassis.clock import Clock
 from chassis.errors import Fatal, Retry
 from chassis.kafka import Record
+from chassis.migrations import build
+from chassis.settings import TracingSettings
 from chassis.store import Database, Document, Workspace, connect
 from segue_contracts import codec, ids
 from segue_contracts.events import SequenceEventType
+from stack.collector import Collector
 
 pytestmark = pytest.mark.stack
 
@@ -214,7 +220,7 @@ async def world(mongodb_uri: str, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     settings = ApiSettings(live_page_seconds=0.05)
     kafka, clock = FakeKafka(), SteppedClock()
     async with connect(settings) as database:
-        await ensure_indexes(database)
+        await build(database, SCHEMA)
         api = assemble(settings, clock, database, kafka)
         made = await bootstrap(Wanted("Our Co", "ana@ourco.example", "Ana", False), api.store.people, clock)
         async with TestClient(TestServer(application(api))) as client:
@@ -616,6 +622,25 @@ async def test_what_was_answered_with_202_survives_kafka_being_down(world: World
     assert sorted(world.kafka.types()) == ["created", "enroll", "published", "state"]
     enroll = next(m for m in world.kafka.messages() if m.event_type == "enroll")
     assert str(enroll.event_id) == accepted["command_id"]
+
+
+async def test_a_requests_trace_goes_along_with_its_command_also_when_it_is_published_again(
+    world: World,
+) -> None:
+    sequence = await world.sequence()
+    path, person = f"/v1/sequences/{sequence['id']}/enrollments", {"prospect": {"external_id": "p1"}}
+    given = f"00-{'a1' * 16}-{'b2' * 8}-01"
+    with Collector() as collector:
+        settings = TracingSettings(otlp_endpoint=HttpUrl(collector.url))
+        with tracing.telling(settings, "api", "here"):
+            await world.json("POST", path, person, status=202, headers={tracing.HEADER: given})
+        (request,) = collector.spans()
+    assert (request.name, request.parent) == ("POST /v1/sequences/{sequence_id}/enrollments", "b2" * 8)
+    await world.api.courier.deliver()
+    world.clock.ahead += timedelta(seconds=10)
+    await world.api.courier.sweep()
+    contexts = [dict(each.headers).get(tracing.HEADER) for each in world.kafka.records]
+    assert [each for each in contexts if each] == [f"00-{'a1' * 16}-{request.id}-01".encode()] * 2
 
 
 async def test_a_command_without_a_result_is_published_again_ever_more_rarely(world: World) -> None:
@@ -1190,6 +1215,28 @@ def index_of(plan: Document) -> str | None:
     return index_of(plan["inputStage"]) if "inputStage" in plan else None
 
 
+@pytest.mark.parametrize("sort", SEQUENCE_ORDERS)
+async def test_every_order_of_the_sequences_is_that_of_an_index(world: World, sort: str) -> None:
+    workspace, own, order = world.workspace, uuid4(), SEQUENCE_ORDERS[sort]
+    at = datetime(2026, 11, 23, tzinfo=UTC)
+    for number in range(40):
+        owner = own if number < 4 else uuid4()
+        fields = {
+            "owner_id": owner,
+            "name": f"{number}",
+            "archived": False,
+            "created_at": at,
+            "updated_at": at,
+        }
+        await world.insert(names.SEQUENCES, {"_id": uuid4(), "workspace_id": workspace, **fields})
+    sequences = world.database.collection(names.SEQUENCES)
+    prefix = {"created": "newest"}.get(sort, sort)
+    for whose, index in (({}, prefix), ({"owner_id": own}, f"owner_{prefix}")):
+        found = {"workspace_id": workspace, "archived": False, **whose}
+        plan = await sequences.explain({"$and": [found]}, sort=order.sort)
+        assert (index_of(plan), plan["stage"] == "SORT") == (index, False)
+
+
 async def test_sweeps_and_pages_walk_an_index_in_its_order(world: World) -> None:
     now, workspace = datetime.now(UTC), world.workspace
     newest = [("created_at", -1), ("_id", -1)]
@@ -1201,7 +1248,6 @@ async def test_sweeps_and_pages_walk_an_index_in_its_order(world: World) -> None
             [("touched_at", 1)],
             "untold",
         ),
-        (names.SEQUENCES, {"$and": [{"workspace_id": workspace, "archived": False}]}, newest, "newest"),
         (names.MAILBOXES, {"$and": [{"workspace_id": workspace}]}, newest, "newest"),
         (
             names.SUPPRESSIONS,

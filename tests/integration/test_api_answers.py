@@ -12,7 +12,9 @@ from api.model import message_of
 from api.testing import Served, serving
 from chassis import documents as names
 from chassis.documents import AnswerView
+from chassis.migrations import build
 from chassis.store import Document
+from reply_detector.migrations import SCHEMA
 from reply_detector.settings import DetectorSettings
 from reply_detector.testing import PAT, REPLY, World, a_message
 from segue_contracts.events import CorrectAnswer
@@ -63,7 +65,7 @@ async def desk(mongodb_uri: str) -> AsyncIterator[Desk]:
         world = World(api.database, settings, api.clock, workspace=api.workspace)
         world.owner = UUID(api.made["user_id"])
         world.person = person_id(api.workspace, "pat")
-        await world.parts().store.ensure_indexes()
+        await build(api.database, SCHEMA)
         await world.furnish()
         yield Desk(api, world)
 
@@ -74,6 +76,7 @@ async def test_an_answer_is_shown_as_the_detector_left_it(desk: Desk) -> None:
     assert AnswerView.PROJECTION.keys() - {"match.by", "verdict.kind", "verdict.intent"} - stored.keys() == {
         "corrections",
         "erased_at",
+        "person_erased_at",
     }
     shown = await desk.api.call("GET", f"/v1/answers/{stored['_id']}")
     assert (shown["kind"], shown["judged_kind"], shown["match"]) == (

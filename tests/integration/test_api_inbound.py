@@ -20,16 +20,17 @@ from aiohttp.test_utils import TestClient, TestServer
 from api import inbound, inbound_sms
 from api.application import application
 from api.bootstrap import Wanted, bootstrap
+from api.migrations import SCHEMA
 from api.model import message_of
 from api.routing import Api
 from api.settings import ApiSettings
-from api.store import ensure_indexes
 from api.wiring import assemble
 from chassis import documents as names
 from chassis.clock import Clock
 from chassis.errors import Retry
 from chassis.inbound import MAX_INLINE_BYTES, Inbound, inbound_document
 from chassis.kafka import Record
+from chassis.migrations import build
 from chassis.secrets import plain_phone
 from chassis.store import Database, Document
 from chassis.testing import fresh_database
@@ -168,7 +169,7 @@ async def world(mongodb_uri: str, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     monkeypatch.setenv("SEGUE_PUBLIC_URL", PUBLIC_URL)
     settings, published, clock = ApiSettings(), Published(), Clock()
     async with fresh_database(settings) as database:
-        await ensure_indexes(database)
+        await build(database, SCHEMA)
         api = assemble(settings, clock, database, published)
         made = await bootstrap(Wanted("Our Co", "ana@ourco.example", "Ana", False), api.store.people, clock)
         async with TestClient(TestServer(application(api))) as client:

@@ -16,10 +16,10 @@ from api import crowd
 from api.application import application
 from api.bootstrap import Wanted, bootstrap
 from api.crowd import Crowd
+from api.migrations import SCHEMA as API_SCHEMA
 from api.routes import rehearsal
 from api.routing import Api
 from api.settings import ApiSettings
-from api.store import ensure_indexes
 from api.wiring import assemble
 from chassis import documents as names
 from chassis import faults
@@ -27,10 +27,12 @@ from chassis.desk import Asks, Desk
 from chassis.errors import Retry
 from chassis.health import Health, listening
 from chassis.inquiries import DryRunAsked
+from chassis.migrations import build
 from chassis.secrets import Secrets
 from chassis.settings import HttpSettings
 from chassis.store import Document
 from chassis.testing import fresh_database
+from scheduler.migrations import SCHEMA as SCHEDULER_SCHEMA
 from scheduler.testing import Bench, Captured, bench_over, received, settings_for
 from scheduler.wiring import open_desk
 from segue_contracts.commands import Enroll
@@ -112,8 +114,8 @@ async def world(mongodb_uri: str) -> AsyncIterator[World]:
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(fresh_database(settings))
         bench = bench_over(database, settings)
-        await bench.parts.store.ensure_indexes()
-        await ensure_indexes(database)
+        await build(database, SCHEDULER_SCHEMA)
+        await build(database, API_SCHEMA)
         desk = Desk(Secrets(settings))
         open_desk(desk, bench.parts.inquiries)
         port = await stack.enter_async_context(listening(HttpSettings(), Health(), desk.app))

@@ -126,6 +126,24 @@ def named(rows: Iterable[Any]) -> list[str]:
     return [each["external_id"] for each in rows]
 
 
+async def test_who_was_paused_is_so_at_once_and_not_only_when_the_next_stage_is_due(served: Served) -> None:
+    sequence = await a_sequence(served)
+    await a_crowd(served, sequence)
+    later = ids.enrollment_id(served.workspace, sequence, "later")
+    hold = {"_id": f"enrollment:{later}", "scope": "enrollment", "scope_id": later, "reason": "on holiday"}
+    holds = served.database.collection(names.HOLDS)
+    await holds.insert_one({**hold, "workspace_id": served.workspace, "until": None, "lifted_at": None})
+    path = f"/v1/sequences/{sequence}/enrollments?state=scheduled"
+
+    async def held() -> list[str]:
+        return [each["external_id"] for each in (await served.call("GET", path))["items"] if each["held"]]
+
+    assert sorted(await held()) == ["later", "sooner"]
+    assert (await served.call("GET", f"/v1/enrollments/{later}"))["hold"]["reason"] == "on holiday"
+    await holds.update_one({"workspace_id": served.workspace}, {"$set": {"lifted_at": NOW}})
+    assert await held() == ["sooner"]
+
+
 async def test_people_are_listed_in_the_order_in_which_one_looks_for_them(served: Served) -> None:
     sequence = await a_sequence(served)
     await a_crowd(served, sequence)

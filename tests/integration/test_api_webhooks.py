@@ -283,7 +283,7 @@ async def test_an_answer_is_told_without_a_word_of_it(house: House, receiver: Re
 def test_no_field_that_may_hold_words_of_a_person_is_sent() -> None:
     harmless = {
         *("event_type", "schema_version", "stage_id", "dispatch_id"),
-        *("reason", "reason_code", "match", "intent"),
+        *("reason", "reason_code", "match", "intent", "variant"),
     }
     kinds = [kind for topic in TOPICS for kind in message_types()[topic]]
     texts = {

@@ -16,6 +16,7 @@ from chassis.errors import Fatal, Reject, Retry
 from chassis.kafka import Consumer, DeadLetters, Publisher, Received, Record, ensure_topics
 from chassis.settings import KafkaSettings
 from chassis.testing import fresh_name
+from segue_contracts.codec import UNKNOWN_TYPE
 from segue_contracts.topics import DEAD_LETTERS, Topic
 
 pytestmark = pytest.mark.stack
@@ -290,6 +291,15 @@ async def test_too_many_dead_letters_in_a_row_stop_the_consumer_before_the_next(
         await scene.consumer(Seen(choke), ceiling=3).run()
     assert (await scene.committed())[0] == 3
     assert [letter.value for letter in await scene.letters(3)] == numbers(0, 1, 2)
+
+
+async def test_types_of_a_newer_release_are_parked_without_an_end(scene: Scene) -> None:
+    async def choke(_: Sequence[Received]) -> None:
+        raise Reject(UNKNOWN_TYPE)
+
+    await scene.publish(*numbers(*range(5)), partition=0)
+    async with scene.running(Seen(choke), ceiling=2):
+        assert [letter.value for letter in await scene.letters(5)] == numbers(*range(5))
 
 
 async def test_a_good_record_in_between_resets_the_ceiling(scene: Scene) -> None:

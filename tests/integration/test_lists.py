@@ -15,9 +15,9 @@ from api.application import application
 from api.bootstrap import Wanted, bootstrap
 from api.checking import Checker
 from api.launching import Launcher
+from api.migrations import SCHEMA as API_SCHEMA
 from api.routing import Api
 from api.settings import ApiSettings
-from api.store import ensure_indexes
 from api.testing import Served, Zone
 from api.wiring import assemble
 from chassis import documents as names
@@ -26,10 +26,12 @@ from chassis.desk import Desk
 from chassis.errors import Reject, Retry
 from chassis.health import Health, listening
 from chassis.inquiries import DryRunAsked
+from chassis.migrations import build
 from chassis.secrets import Secrets
 from chassis.settings import HttpSettings
 from chassis.store import Document
 from chassis.testing import fresh_database
+from scheduler.migrations import SCHEMA as SCHEDULER_SCHEMA
 from scheduler.testing import Bench, Captured, bench_over, received, settings_for
 from scheduler.wiring import open_desk
 from segue_contracts.topics import ENROLLMENT_COMMANDS
@@ -108,8 +110,8 @@ async def world(mongodb_uri: str) -> AsyncIterator[World]:
         database = await stack.enter_async_context(fresh_database(settings))
         bench = bench_over(database, settings)
         bench.clock.set(datetime.now(UTC).replace(microsecond=0))  # documents expire by MongoDB's own clock
-        await bench.parts.store.ensure_indexes()
-        await ensure_indexes(database)
+        await build(database, SCHEDULER_SCHEMA)
+        await build(database, API_SCHEMA)
         desk = Desk(Secrets(settings))
         open_desk(desk, bench.parts.inquiries)
         port = await stack.enter_async_context(listening(HttpSettings(), Health(), desk.app))

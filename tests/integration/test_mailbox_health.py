@@ -13,6 +13,7 @@ from api.mailbox_health import Facts, HealthCounts, health_of
 from api.testing import Served, serving
 from chassis import documents as names
 from chassis.documents import MailboxStateView, MailboxView, SmtpIdentity, WatchingView, hold_id
+from chassis.migrations import build
 from chassis.rates import RateSettings, counted_from
 from chassis.testing import NOON, FrozenClock
 from scheduler.testing import MAILBOX as BOX
@@ -21,6 +22,7 @@ from segue_contracts.commands import Hold, HoldScope, Lift
 from segue_contracts.events import MailboxNotification, MailboxTurn
 from sender import model
 from sender.mailbox_health import HOLD_HOURS, MailboxHealth, MailboxStates, kind_of
+from sender.migrations import SCHEMA
 from sender.model import Settlement
 from sender.settings import SenderSettings
 from stack.mail_script import Refuse
@@ -105,7 +107,7 @@ class Keeper:
 @pytest.fixture
 async def keeper(world: World) -> Keeper:
     keeper = Keeper(world)
-    await keeper.states.ensure()
+    await build(world.database, SCHEMA)
     return keeper
 
 

@@ -22,6 +22,7 @@ from standardwebhooks import Webhook
 
 from chassis import documents as names
 from chassis.kafka import ensure_topics
+from chassis.migrations import build
 from chassis.prompting import PromptWishes
 from chassis.settings import ServiceSettings
 from chassis.testing import FrozenClock
@@ -30,6 +31,7 @@ from segue_contracts import ids
 from segue_contracts.commands import TaskReassign, TaskSnooze
 from segue_contracts.events import Outcome, StageDue, TaskNotification
 from segue_contracts.topics import TOPICS
+from sender.migrations import SCHEMA
 from sender.settings import SenderSettings
 from sender.smtp_pool import Pool
 from sender.wiring import assemble
@@ -68,7 +70,7 @@ class Desk:
             {"workspace_id": self.world.workspace},
             {"$set": {"document.stages.2.overdue": {"after": "2 hours", "do": overdue}}},
         )
-        await self.sender.prompter.ensure()
+        await build(self.world.database, SCHEMA)
 
     async def user(self, user_id: UUID, address: str, name: str, wishes: PromptWishes | None) -> None:
         user = {"_id": user_id, "workspace_id": self.world.workspace, "email": address, "name": name}

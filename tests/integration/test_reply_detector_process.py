@@ -18,8 +18,10 @@ from pydantic import SecretStr
 from chassis import documents as names
 from chassis.clock import Clock
 from chassis.kafka import Publisher, Record, ensure_topics
+from chassis.migrations import build
 from chassis.store import Database, connect
 from chassis.testing import fresh_name
+from reply_detector.migrations import SCHEMA
 from reply_detector.settings import DetectorSettings
 from reply_detector.wiring import Parts, assemble
 from segue_contracts.codec import decode
@@ -225,7 +227,7 @@ async def swept(parts: Parts) -> None:
 
 async def test_without_the_agent_the_sweep_does_it_all(scene: Scene) -> None:
     parts = assemble(scene.settings, Clock(), scene.database, scene.publisher)
-    await parts.store.ensure_indexes()
+    await build(scene.database, SCHEMA)
     inbound = await scene.arrives(pointers=0)
     await swept(parts)
     stop = await scene.next_stop()

@@ -15,9 +15,11 @@ from pydantic import SecretStr
 from chassis import documents as names
 from chassis.clock import Clock
 from chassis.documents import AnswerView, DeliveryStory
+from chassis.migrations import build
 from chassis.retention import STRAY_AGE
 from chassis.testing import FrozenClock
 from reply_detector import retention as inbound_retention
+from reply_detector.migrations import SCHEMA
 from reply_detector.retention import Retention as InboundRetention
 from reply_detector.testing import OUR_ID, REPLY, a_message, open_world
 from reply_detector.testing import World as Inbox
@@ -339,7 +341,7 @@ async def test_a_file_that_no_message_names_goes_after_a_day_and_no_other(inbox:
 async def test_what_is_to_be_erased_is_found_in_the_order_of_an_index_that_holds_nothing_else(
     world: World, inbox: Inbox
 ) -> None:
-    await forgetting(inbox).store.ensure_indexes()
+    await build(inbox.database, SCHEMA)
     now = inbox.clock.now()
     deliveries, inbound = world.collection(names.DELIVERIES), inbox.database.collection(names.INBOUND)
     states = {"$in": retention.ERASABLE}

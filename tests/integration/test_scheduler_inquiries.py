@@ -28,12 +28,14 @@ from chassis.inquiries import (
 from chassis.secrets import Secrets
 from chassis.settings import HttpSettings
 from chassis.store import Document
+from chassis.variants import comparison_id, split
 from scheduler import inquiries
 from scheduler.testing import MAILBOX, SEQUENCE, TWO_MAILS, WORKSPACE, Bench, open_bench, settings_for
 from scheduler.wiring import open_desk
 from segue_contracts.commands import Edit, Enroll, Hold, HoldScope, Lift, Migrate, Stop
 from segue_contracts.events import Outcome
-from segue_contracts.ids import person_id
+from segue_contracts.ids import dispatch_id, person_id
+from segue_contracts.sequence import parse_sequence
 
 pytestmark = pytest.mark.stack
 
@@ -290,6 +292,33 @@ async def test_a_dry_run_shows_the_messages_and_times_that_the_enroll_then_has(o
     assert [(each.stage_id, each.planned_at, each.reasons) for each in coming.stages] == [
         (each.stage_id, each.planned_at, each.reasons) for each in told.stages
     ]
+
+
+async def test_a_dry_run_shows_the_variant_that_the_person_would_get_and_what_is_wrong_with_any(
+    mongodb_uri: str,
+) -> None:
+    two = [{"id": "a"}, {"id": "b", "subject": "For {{nobody}}"}]
+    hello = {"id": "hello", "channel": "email", "subject": "A job", "text": "Hi", "variants": two}
+    async with open_bench(mongodb_uri, {"name": "Two", "stages": [hello]}) as bench:
+        stage = parse_sequence({"name": "Two", "stages": [hello]}).stages[0]
+        enrolls = [bench.enroll(f"p{n}") for n in range(6)]
+        for winner in (None, "a", "b"):
+            if winner is not None:
+                decided = {"workspace_id": WORKSPACE, "decision": {"variant": winner}}
+                comparisons = bench.database.collection(names.COMPARISONS)
+                found = {"_id": comparison_id(SEQUENCE, stage)}
+                await comparisons.update_one(found, {"$set": decided}, upsert=True)
+            people = await rehearse(bench, *enrolls)
+            expected = [
+                winner or split(stage.variants or (), dispatch_id(each.enrollment_id, "hello")).id
+                for each in enrolls
+            ]
+            assert [person.stages[0].variant for person in people] == expected
+            said = {"a": "A job", "b": None}
+            assert [person.stages[0].subject for person in people] == [said[name] for name in expected]
+            assert {each.detail for person in people for each in person.problems} == {
+                "stage hello, variant b: {{nobody}} has no value and no fallback"
+            }
 
 
 async def test_a_dry_run_has_the_problems_that_the_enroll_is_then_refused_with(mongodb_uri: str) -> None:

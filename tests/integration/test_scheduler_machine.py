@@ -27,8 +27,10 @@ from hypothesis.stateful import (
 
 from chassis import documents as names
 from chassis.errors import Retry
+from chassis.migrations import build
 from chassis.store import BulkOutcome, Collection, Database, Filter, Operation, Update
 from chassis.testing import fresh_database
+from scheduler.migrations import SCHEMA
 from scheduler.model import IN_FLIGHT, LIVE, TRANSITIONS, Document, State
 from scheduler.settings import SchedulerSettings
 from scheduler.story import event_of
@@ -571,7 +573,7 @@ def ground(mongodb_uri: str) -> Iterator[Ground]:
         opened = fresh_database(settings)
         database = runner.run(opened.__aenter__())
         try:
-            runner.run(bench_over(database, settings).parts.store.ensure_indexes())
+            runner.run(build(database, SCHEMA))
             yield Ground(runner.run, database, settings)
         finally:
             runner.run(opened.__aexit__(None, None, None))

@@ -294,4 +294,4 @@ async def test_out_of_step_nothing_is_sent_twice_and_nothing_is_called_sent_that
     told = {outcome.enrollment_id: outcome.event_type for outcome in sender.published.outcomes()}
     arrived = [len(mailing.server.messages(address)) for _, address in people]
     assert arrived == [told[enrollment] is Outcome.SENT for enrollment, _ in people]
-    assert arrived[-1] == 1
+    assert sum(arrived) >= 2, "at most the one that met it and the one after it are not sent"

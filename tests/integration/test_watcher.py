@@ -23,6 +23,7 @@ from chassis.errors import Retry
 from chassis.hosts import Guard
 from chassis.inbound import MAX_MESSAGE_BYTES, inbound_document
 from chassis.kafka import Record
+from chassis.migrations import build
 from chassis.oauth import Tokens, TokenStore
 from chassis.secrets import Secrets
 from chassis.store import Database
@@ -30,6 +31,7 @@ from chassis.testing import fresh_database, fresh_name
 from reply_detector import imap
 from reply_detector.classify import classify
 from reply_detector.cursors import CursorStore
+from reply_detector.migrations import SCHEMA
 from reply_detector.settings import WatcherSettings
 from reply_detector.threads import Threads
 from reply_detector.watch import Lines, Means, State, Watch
@@ -201,7 +203,7 @@ async def scene(mongodb_uri: str) -> AsyncIterator[Scene]:
     threads = Threads(4)
     async with fresh_database(settings) as database:
         scene = Scene(database, settings, threads)
-        await scene.store.ensure_indexes()
+        await build(database, SCHEMA)
         yield scene
     threads.close()
 

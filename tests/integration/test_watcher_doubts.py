@@ -19,6 +19,7 @@ from chassis.documents import DoubtView, WatchedMailbox
 from chassis.errors import Retry
 from chassis.hosts import Guard
 from chassis.kafka import Record
+from chassis.migrations import build
 from chassis.oauth import Tokens, TokenStore
 from chassis.secrets import Secrets
 from chassis.store import Database
@@ -26,6 +27,7 @@ from chassis.testing import FrozenClock, fresh_database, fresh_name
 from reply_detector.cursors import CursorStore
 from reply_detector.doubted import Doubted
 from reply_detector.imap import Account, Connection
+from reply_detector.migrations import SCHEMA
 from reply_detector.settings import WatcherSettings
 from reply_detector.threads import Threads
 from reply_detector.watch import Lines, Means, Watch
@@ -208,12 +210,11 @@ async def scene(mongodb_uri: str) -> AsyncIterator[Scene]:
         mongodb_uri=SecretStr(mongodb_uri),
         mongodb_database=fresh_name(),
         secret_keys=SecretStr("a secret key for tests only"),
-        imap_poll_seconds=0.2,
         imap_retry_seconds=0.05,
     )
     threads = Threads(4)
     async with fresh_database(settings) as database:
-        await CursorStore(database).ensure_indexes()
+        await build(database, SCHEMA)
         yield Scene(database, settings, threads)
     threads.close()
 
@@ -231,7 +232,7 @@ async def test_a_copy_in_the_folder_of_everything_is_told_to_the_sender(
     assert (renamed.dispatch_id, renamed.provider_message_id) == (dispatch, "<0102@provider.example>")
 
 
-async def test_without_a_copy_the_sender_is_told_where_was_looked_and_not_at_every_look(
+async def test_without_a_copy_the_sender_is_told_where_was_looked_and_not_at_every_connection(
     scene: Scene, server: Dovecot, user: str
 ) -> None:
     mailbox = await scene.connected(server, user)
@@ -239,6 +240,8 @@ async def test_without_a_copy_the_sender_is_told_where_was_looked_and_not_at_eve
     async with scene.watching(mailbox):
         [note] = await scene.noted(found=False)
         assert note.places == ["Sent", EVERYTHING]
+        await asyncio.to_thread(server.kill)
+        await asyncio.to_thread(server.start)
         server.append(user, mail("<1@there.example>"))
         await eventually(lambda: scene.database.collection(names.INBOUND).find({}), until=bool)
     assert len(scene.told.notes()) == 1

@@ -97,14 +97,43 @@ async def test_metrics_are_served(server: Server) -> None:
     assert "python_info" in told
 
 
+async def test_a_scrape_asks_the_readiness_checks_again(server: Server) -> None:
+    reasons: list[str | None] = ["far behind", None]
+    server.health.check("lag", lambda: reasons.pop(0))
+    server.health.started()
+    assert 'segue_check_failing{check="lag"} 1.0' in (await server.get("/metrics"))[1]
+    assert 'segue_check_failing{check="lag"} 0.0' in (await server.get("/metrics"))[1]
+
+
+async def test_a_scrape_tells_how_far_the_clock_is_off_and_whether_the_database_answers(
+    server: Server,
+) -> None:
+    time = ServerTime(NOON + timedelta(seconds=3))
+    server.health.check("clock", clock_check(time, FrozenClock(NOON)))
+    server.health.started()
+    told = (await server.get("/metrics"))[1]
+    assert "segue_clock_skew_seconds 3.0" in told
+    assert "segue_mongodb_connected 1.0" in told
+    for away in (Retry("away"), None):
+        time.answer = away
+        assert "segue_mongodb_connected 0.0" in (await server.get("/metrics"))[1]
+        time.answer = NOON
+        assert "segue_mongodb_connected 1.0" in (await server.get("/metrics"))[1]
+
+
 class ServerTime:
-    def __init__(self, answer: datetime | Exception) -> None:
+    """What mongod answers; None: nothing, while the driver waits for a primary."""
+
+    def __init__(self, answer: datetime | Exception | None) -> None:
         self.answer = answer
 
     async def server_time(self) -> datetime:
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return self.answer
+        if self.answer is None:
+            await asyncio.Event().wait()
+        if isinstance(self.answer, datetime):
+            return self.answer
+        assert self.answer is not None
+        raise self.answer
 
 
 @pytest.mark.parametrize(

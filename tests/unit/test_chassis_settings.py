@@ -1,6 +1,8 @@
 """Settings come from the environment; what is wrong is said in sentences that name the variable."""
 
+import re
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -37,7 +39,7 @@ def test_a_missing_setting_ends_the_process_with_a_sentence(
         load(ServiceSettings)
     assert ended.value.code == 2
     told = capsys.readouterr().err.splitlines()
-    assert "SEGUE_MONGODB_URI is not set and has no default." in told
+    assert any(line.startswith("SEGUE_MONGODB_URI is not set and has no default") for line in told)
     assert any(line.startswith("SEGUE_HTTP_PORT is wrong: ") for line in told)
 
 
@@ -48,6 +50,45 @@ def test_an_empty_variable_counts_as_missing(
     with pytest.raises(SystemExit):
         load(MongoSettings)
     assert "SEGUE_MONGODB_URI is not set" in capsys.readouterr().err
+
+
+def test_a_secret_may_be_a_file_named_as_its_variable_and_the_variable_wins(
+    environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "SEGUE_MONGODB_URI").write_text("mongodb://from-the-file/\n")
+    (tmp_path / "ca.crt").write_text("what else is mounted there is nobody's setting")
+    environment.setenv("SEGUE_SECRETS_DIR", str(tmp_path))
+    assert "user:hush" in load(ServiceSettings).mongodb_uri.get_secret_value()
+    environment.delenv("SEGUE_MONGODB_URI")
+    assert load(ServiceSettings).mongodb_uri.get_secret_value() == "mongodb://from-the-file/"
+
+
+@pytest.mark.parametrize(
+    ("folder", "told"),
+    [
+        ("missing", r"SEGUE_SECRETS_DIR is wrong: there is no folder /.*/missing\."),
+        ("empty", r"/.*/empty/SEGUE_SECRET_KEYS is empty\."),
+        ("binary", r"/.*/binary/SEGUE_SECRET_KEYS can't be read: .*"),
+        ("without", r"SEGUE_MONGODB_URI is not set and has no default: .*file of that name\."),
+    ],
+)
+def test_a_secret_that_did_not_arrive_ends_the_process_with_one_line(
+    environment: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    folder: str,
+    told: str,
+) -> None:
+    for name, content in (("empty", b"\n"), ("binary", b"\xff\xfe")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "SEGUE_SECRET_KEYS").write_bytes(content)
+    (tmp_path / "without").mkdir()
+    environment.delenv("SEGUE_MONGODB_URI")
+    environment.setenv("SEGUE_SECRETS_DIR", str(tmp_path / folder))
+    with pytest.raises(SystemExit) as ended:
+        load(ServiceSettings)
+    assert ended.value.code == 2
+    assert re.fullmatch(told + "\n", capsys.readouterr().err)
 
 
 def test_secrets_are_neither_shown_nor_told_in_problems(

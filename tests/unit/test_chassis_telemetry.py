@@ -12,6 +12,7 @@ import pytest
 from chassis.telemetry import (
     CORRELATION_HEADER,
     JsonFormatter,
+    Latest,
     configure_logging,
     correlated,
     correlation_id,
@@ -84,6 +85,19 @@ def test_metrics_of_the_process_are_exposed() -> None:
     told = exposition().decode()
     assert 'segue_test_things_total{kind="good"} 2.0' in told
     assert "segue_test_seconds_count 1.0" in told
+
+
+def test_of_many_ids_only_those_counted_last_have_series() -> None:
+    latest = Latest("segue_test_latest", "By mailbox", "mailbox_id", ["answer"], most=2)
+    for mailbox, answer in (("a", "sent"), ("a", "soft"), ("b", "sent"), ("a", "sent"), ("c", "sent")):
+        latest.count(mailbox, answer)
+    told = exposition().decode()
+    assert 'segue_test_latest_total{answer="sent",mailbox_id="a"} 2.0' in told
+    assert 'segue_test_latest_total{answer="sent",mailbox_id="c"} 1.0' in told
+    assert 'mailbox_id="b"' not in told
+    assert "_created" not in told
+    latest.count("d", "sent")
+    assert 'mailbox_id="a"' not in exposition().decode()
 
 
 def test_everything_is_logged_as_one_json_object_per_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -74,9 +74,20 @@ FREE = {
     "when": st.none() | WHEN,
     **TIMING,
 }
+VARIANTS = st.builds(
+    lambda body: [{"id": "a", "text": f"{body}a"}, {"id": "b", "weight": 2, "html": "<p>B</p>"}], BODY
+)
+VARIED: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
+    [{}, {"variants": None, "winner": None}]
+) | st.builds(
+    lambda variants, more: {"variants": variants, **more},
+    VARIANTS,
+    st.fixed_dictionaries({}, optional={"winner": st.just({"by": "replied", "after": "50 people"})}),
+)
 MAIL = st.builds(
-    lambda start, more: {"channel": "email", **start, **more},
+    lambda start, varied, more: {"channel": "email", **start, **varied, **more},
     START,
+    VARIED,
     st.fixed_dictionaries(
         {"subject": LINE, "text": BODY},
         optional={
@@ -131,6 +142,11 @@ def posted(sheet: Sheet) -> Iterator[tuple[str, str]]:
         yield f"stages.{place}.origin", stage.origin
         for name, value in stage.fields.items():
             yield f"stages.{place}.{name}", value.replace("\n", "\r\n")
+        for number, variant in enumerate(stage.variants):
+            here = f"stages.{place}.variants.{number}"
+            yield f"{here}.origin", variant.origin
+            for name, value in variant.fields.items():
+                yield f"{here}.{name}", value.replace("\n", "\r\n")
 
 
 @settings(max_examples=60)

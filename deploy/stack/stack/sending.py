@@ -16,6 +16,7 @@ from chassis import faults
 from chassis.clock import Clock
 from chassis.errors import Retry
 from chassis.kafka import Record
+from chassis.migrations import build
 from chassis.secrets import Secrets
 from chassis.store import Database, connect
 from scheduler.testing import received
@@ -24,9 +25,9 @@ from segue_contracts.codec import decode
 from segue_contracts.commands import DeliveryCommand
 from segue_contracts.events import StageDue, StageOutcome
 from segue_contracts.message import Message
+from sender.migrations import SCHEMA
 from sender.settings import SenderSettings
 from sender.smtp_pool import Pool
-from sender.store import Store
 from sender.wiring import assemble, smtp_pool
 from stack.smtp import SmtpServer
 from stack.texts import AUTH_TOKEN, TextServer
@@ -294,7 +295,7 @@ async def a_world(mongodb_uri: str, smtp_server: SmtpServer) -> AsyncIterator[Wo
     settings = SenderSettings(mongodb_uri=SecretStr(mongodb_uri), mongodb_database=name, **SETTINGS)
     async with connect(settings) as database:
         built = World(database, Secrets(settings), smtp_server)
-        await Store(database, lease_seconds=1, doubt_seconds=1).ensure()
+        await build(database, SCHEMA)
         await built.furnish()
         yield built
         await database.drop()

@@ -76,10 +76,12 @@ def system(
     supervised: bool = False,
     faults: bool = False,
     watcher: bool = False,
+    settings_of: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Iterator[System]:
     """Start the services, wait until each is ready, stop them at the end, the API first.
 
-    `settings` are further environment variables, `instances` how many of a service (one, if not named).
+    `settings` are further environment variables, `settings_of` those of one service, `instances` how many of
+    it (one, if not named).
     `supervised`: a process that ends is started again, as Kubernetes does. `faults`: it may be told to kill
     itself. `watcher`: with the mailbox watcher, for mailboxes that have an IMAP server. Database and topics
     are named anew at every start, so that several systems can share brokers.
@@ -110,7 +112,7 @@ def system(
         for number in range(1, (instances or {}).get(service, 1) + 1):
             each = service if number == 1 else f"{service}-{number}"
             port = {"api": api_port, "scheduler": scheduler_port}.get(each) or free_port()
-            env = {**environment, "SEGUE_HTTP_PORT": str(port)}
+            env = {**environment, **(settings_of or {}).get(service, {}), "SEGUE_HTTP_PORT": str(port)}
             if faults:
                 env |= {"SEGUE_ALLOW_FAULTS": "1", "SEGUE_FAULTS": f"@{running._faults(each)}"}
             running.processes[each] = _process(each, service, folder, env, port)
