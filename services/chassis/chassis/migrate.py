@@ -18,7 +18,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from chassis import documents as names
-from chassis.errors import Fatal, Retry
+from chassis.errors import Duplicate, Fatal, Retry
 from chassis.migrations import (
     PHASES,
     Migration,
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None, schemas: Sequence[Schema] | Non
     settings = load(MongoSettings).model_copy(update={"mongodb_timeout_seconds": OPERATION_SECONDS})
     try:
         asyncio.run(_run(settings, schemas or installed(), given))
-    except (Fatal, Retry) as error:
+    except (Fatal, Retry, Duplicate) as error:  # a Duplicate: a new unique index over what is there twice
         print(error, file=sys.stderr)
         return 1
     return 0

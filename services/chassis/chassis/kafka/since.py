@@ -3,6 +3,7 @@
 # aiokafka carries no annotations on most of its methods
 # mypy: untyped-calls-exclude=aiokafka
 
+import time
 from collections.abc import AsyncIterator
 from datetime import datetime
 
@@ -18,6 +19,8 @@ from segue_contracts.topics import Topic
 
 POLL_MS = 500
 BATCH = 2000
+SILENT_SECONDS = 60.0
+"""aiokafka asks brokers that are away for ever, and says nothing."""
 
 
 async def read_since(settings: KafkaSettings, topic: Topic, since: datetime) -> AsyncIterator[Received]:
@@ -49,8 +52,13 @@ async def read_since(settings: KafkaSettings, topic: Topic, since: datetime) -> 
 async def _until(
     consumer: AIOKafkaConsumer, ends: dict[TopicPartition, int], topic: Topic
 ) -> AsyncIterator[Received]:
+    heard = time.monotonic()
     while any([await consumer.position(partition) < end for partition, end in ends.items()]):
         fetched = await consumer.getmany(timeout_ms=POLL_MS, max_records=BATCH)
+        if fetched:
+            heard = time.monotonic()
+        elif time.monotonic() - heard > SILENT_SECONDS:
+            raise Retry(f"The brokers fell silent in the middle of {topic.name}.")
         for partition, records in fetched.items():
             for record in records:
                 if record.offset < ends[partition]:
