@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -135,11 +136,12 @@ class Cluster:
     def _scale(self, words: list[str], given: str) -> Told:
         (wanted,) = [int(w.partition("=")[2]) for w in words if w.startswith("--replicas=")]
         processes = [self._process(_deployment_of(w)) for w in words if not w.startswith("--")]
+        if not wanted:  # all at once, as a cluster does
+            with ThreadPoolExecutor() as pool:
+                list(pool.map(Process.stop, processes))
         for process in processes:
             if wanted and not process.alive:
                 process.launch()
-            elif not wanted:
-                process.stop()
         return Told()
 
     def _rollout(self, words: list[str], given: str) -> Told:
