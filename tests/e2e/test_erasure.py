@@ -152,7 +152,9 @@ def marks_in_logs(segue: System) -> set[str]:
     return set().union(*(found_in(log.read_text(errors="replace"), PLANTED) for log in logs))
 
 
-async def plant(client: Client, mailbox: Mapping[str, Any], mails: Mails, clock: Clock) -> str:
+async def plant(
+    client: Client, mailbox: Mapping[str, Any], mails: Mails, clock: Clock, database: Database
+) -> str:
     """The person in every place that knows people; the enrollment that waits."""
     called = await client.publish(CALL)
     first = await client.enroll(called, WHO, **FACTS)
@@ -164,14 +166,15 @@ async def plant(client: Client, mailbox: Mapping[str, Any], mails: Mails, clock:
     await client.receive(mailbox, prospects.reply(hello, "qzxreply: yes, on Monday", at=clock.now()))
     large = prospects.reply(hello, "qzxlarge: " + "all of my letters\n" * 8000, at=clock.now())
     await client.receive(mailbox, large)
-    await eventually(
-        lambda: client.get("/v1/answers", person=WHO, state="open"),
-        until=lambda page: len(page["items"]) == 2,
-    )
     loose = EmailMessage()
     loose["From"], loose["To"], loose["Subject"] = AT, mailbox["address"], "qzxloose"
     loose.set_content("qzxloose: another matter")
     await client.receive(mailbox, loose.as_bytes())
+    # What they said stops whatever they are enrolled in until it has taken effect.
+    await eventually(
+        lambda: database.collection(names.INBOUND).find({"state": "settled"}, projection={"_id": 1}),
+        until=lambda settled: len(settled) == 3,
+    )
     waiting = await client.publish(WAIT)
     second = await client.enroll(waiting, WHO, **FACTS)
     await mails(AT, 2)
@@ -214,7 +217,7 @@ async def test_an_erased_person_is_nowhere_whatever_is_killed_meanwhile_and_a_re
     me: Reader,
     tmp_path: Path,
 ) -> None:
-    waiting = await plant(client, mailbox, mails, clock)
+    waiting = await plant(client, mailbox, mails, clock, database)
     other = await client.enroll(await client.publish(WAIT), "other")
     await mails("other@there.example", 1)
     before = await everything(database)
